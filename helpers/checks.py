@@ -1,0 +1,152 @@
+"""Can this learner go on? One row a question, each either ok or with what to do next."""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from helpers import clients, models, retrieval
+from helpers.errors import WorkshopError
+from helpers.settings import ROOT, settings
+
+PYTHON = (3, 11)
+_PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)", re.MULTILINE)
+_DIRECT = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the page: what was looked at, what was found, and what to do (empty: nothing)."""
+
+    name: str
+    found: str
+    to_do: str = ""
+
+
+def offline() -> list[Row]:
+    """What every learner needs, account or not."""
+    return [_python(), _packages(), _documents(), _mode()]
+
+
+def live() -> list[Row]:
+    """What a call to AWS needs, in the order in which it fails; without credentials the rest is not asked."""
+    rows = []
+    for check in (_region, _identity, _form, _model, _access, _knowledge_base):
+        try:
+            rows.append(check())
+        except (BotoCoreError, ClientError, WorkshopError) as error:
+            rows.append(Row(check.__name__.strip("_").replace("_", " "), "not ok", str(error)))
+            if check in (_region, _identity):
+                break
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [f"| {row.name} | {row.found} | {row.to_do or 'ok'} |" for row in rows]
+    return "\n".join(["| | found | ok, or what to do |", "|---|---|---|", *lines])
+
+
+def _python() -> Row:
+    now = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < PYTHON:
+        return Row("Python", now, "install Python 3.11 or newer, then `make clean setup PYTHON=python3.12`")
+    return Row("Python", "3.11 or newer")
+
+
+def _packages() -> Row:
+    lock = dict(_PINNED.findall((ROOT / "requirements.lock").read_text(encoding="utf-8")))
+    direct = _DIRECT.findall((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    wrong = [
+        f"{name} {_installed(name)} (lock: {lock[name]})" for name in direct if _installed(name) != lock[name]
+    ]
+    if wrong:
+        return Row("packages", "; ".join(wrong), "`make setup`, then choose the kernel of .venv")
+    return Row("packages", f"{len(direct)} as in requirements.lock")
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _documents() -> Row:
+    from helpers.offline_index import open_index
+
+    index = open_index(settings().letters_dir, settings().cache_dir)
+    pdfs = len(list(settings().letters_dir.glob("*.pdf")))
+    for name, reason in index.skipped.items():
+        return Row("documents", f"{pdfs} PDFs", f"{name} is left out: {reason}")
+    if not pdfs:
+        return Row(
+            "documents", "no PDF", f"put PDFs into {settings().letters_dir}, or unset WORKSHOP_LETTERS_DIR"
+        )
+    return Row("documents", f"{pdfs} PDFs to ask")
+
+
+def _mode() -> Row:
+    what = {"replay": "recorded answers, no account, no cost", "live": "your account, costs money"}
+    return Row(
+        "mode", f"{settings().mode}: {what.get(settings().mode, 'your account; answers are written down')}"
+    )
+
+
+def _region() -> Row:
+    return Row("region", clients.region())
+
+
+def _identity() -> Row:
+    account = clients.client("sts").get_caller_identity()["Account"]
+    return Row("identity", f"account ending in {account[-4:]}")
+
+
+def _form() -> Row:
+    try:
+        clients.client("bedrock").get_use_case_for_model_access()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return Row(
+                "Anthropic form",
+                "not submitted",
+                "Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait",
+            )
+        raise
+    return Row("Anthropic form", "submitted")
+
+
+def _model() -> Row:
+    return Row("model", str(models.resolve()))
+
+
+def _access() -> Row:
+    model = models.resolve()
+    bare = "anthropic." + model.id.rpartition("anthropic.")[2]
+    state = clients.client("bedrock").get_foundation_model_availability(modelId=bare)
+    missing = [name for name, ok in _conditions(state) if not ok]
+    if missing:
+        return Row(
+            "model access",
+            "no: " + ", ".join(missing),
+            "attach data/policies/learner.json, or ask your admin",
+        )
+    return Row("model access", "granted")
+
+
+def _conditions(state: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    yield "agreement", state["agreementAvailability"]["status"] == "AVAILABLE"
+    yield "authorization", state["authorizationStatus"] == "AUTHORIZED"
+    yield "entitlement", state["entitlementAvailability"] == "AVAILABLE"
+    yield "region", state["regionAvailability"] == "AVAILABLE"
+
+
+def _knowledge_base() -> Row:
+    found = clients.client("bedrock-agent").get_knowledge_base(knowledgeBaseId=retrieval.knowledge_base_id())
+    state = found["knowledgeBase"]["status"]
+    to_do = "" if state == "ACTIVE" else "wait, or look at it in the Bedrock console"
+    return Row("knowledge base", f"{found['knowledgeBase']['name']}: {state.lower()}", to_do)

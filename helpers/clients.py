@@ -1,0 +1,100 @@
+"""The one place that makes AWS clients; LangChain gets the same ones."""
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
+from botocore.exceptions import BotoCoreError
+
+from helpers import recordings
+from helpers.errors import WorkshopError
+from helpers.settings import settings
+
+REPLAY_REGION = "us-east-1"
+USER_AGENT = "claude-on-bedrock-workshop/1.0"
+
+
+def client(service: str, **config: Any) -> Any:
+    """A boto3 client of `service` for the current mode; `config` goes into botocore's `Config`."""
+    return session().client(service, config=_config().merge(Config(**config)))
+
+
+def session() -> boto3.Session:
+    """The boto3 session of the current mode; plain `boto3.client(...)` in a cell uses it too."""
+    return _session(recordings.active())
+
+
+@lru_cache(maxsize=1)
+def _session(seam: recordings.Seam) -> boto3.Session:
+    core = _isolated_session() if seam.mode == "replay" else botocore.session.Session()
+    if seam.mode == "record":
+        seam.secrets = _credentials(core)
+    seam.attach(core)
+    core.set_default_client_config(_config())
+    boto3.setup_default_session(botocore_session=core, region_name=region())
+    return boto3.DEFAULT_SESSION
+
+
+def opensearch(endpoint: str) -> Any:
+    """An opensearch-py client of the collection at `endpoint` (a URL), its requests signed for `aoss`."""
+    from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
+
+    from helpers.recordings.opensearch import connection
+
+    return OpenSearch(
+        hosts=[endpoint],
+        http_auth=Urllib3AWSV4SignerAuth(session().get_credentials(), region(), "aoss"),
+        connection_class=connection(recordings.active()),
+        timeout=60,
+    )
+
+
+def _config() -> Config:
+    common = {"connect_timeout": 10, "max_pool_connections": 32}
+    if recordings.active().mode == "replay":
+        # One attempt: a recorded error is shown, never slept on. A fixed user agent: nobody reads it.
+        once = {"total_max_attempts": 1, "mode": "standard"}
+        return Config(retries=once, user_agent=USER_AGENT, **common)
+    # A long answer takes minutes, and a read that times out is sent, and billed, again.
+    patient = {"total_max_attempts": 8, "mode": "adaptive"}
+    return Config(retries=patient, read_timeout=600, user_agent_extra=USER_AGENT, **common)
+
+
+def _isolated_session() -> botocore.session.Session:
+    """A session that reads no environment variable, no file and no instance metadata."""
+    variables = {
+        name: (in_file, None, default, convert)
+        for name, (in_file, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    }
+    for name in ("config_file", "credentials_file"):
+        variables[name] = (None, None, os.devnull, None)
+    variables["ignore_configured_endpoint_urls"] = (None, None, True, None)
+    core = botocore.session.Session(session_vars=variables)
+    core.set_credentials("replay", "replay")
+    return core
+
+
+def _credentials(core: botocore.session.Session) -> tuple[str, ...]:
+    found = core.get_credentials()
+    if found is None:
+        return ()
+    frozen = found.get_frozen_credentials()
+    return tuple(part for part in frozen if part)
+
+
+def region() -> str:
+    """The region of live calls: WORKSHOP_REGION, AWS_REGION, AWS_DEFAULT_REGION, then the AWS profile's."""
+    if recordings.active().mode == "replay":
+        return REPLAY_REGION
+    named = settings().region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    try:
+        named = named or botocore.session.Session().get_config_variable("region")
+    except BotoCoreError as error:
+        raise WorkshopError(f"{error} Correct AWS_PROFILE or ~/.aws/config.") from error
+    if not named:
+        raise WorkshopError("No AWS region is set. Put WORKSHOP_REGION=us-east-1 (or your region) into .env.")
+    return str(named)

@@ -1,0 +1,108 @@
+"""Passages from a knowledge base: asking for them, and putting them into a prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from helpers import recordings
+from helpers.errors import WorkshopError
+from helpers.settings import read_state, settings
+
+REPLAY_KNOWLEDGE_BASE = "WORKSHOPKB"
+_SOURCE = "x-amz-bedrock-kb-source-uri"
+_PAGE = "x-amz-bedrock-kb-document-page-number"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document: its text, file name, page (1 is the first) and score (higher is nearer)."""
+
+    text: str
+    source: str
+    page: int | None
+    score: float
+
+    @property
+    def place(self) -> str:
+        """File and page in words."""
+        return self.source if self.page is None else f"{self.source}, page {self.page}"
+
+
+def knowledge_base_id() -> str:
+    """The knowledge base to ask: WORKSHOP_KNOWLEDGE_BASE_ID, else the one that notebook 03 made."""
+    if recordings.active().mode == "replay":
+        return REPLAY_KNOWLEDGE_BASE
+    found = settings().knowledge_base_id or read_state().get("knowledge_base_id")
+    if not found:
+        raise WorkshopError(
+            "No knowledge base yet. Run 03_create_knowledge_base, or set WORKSHOP_KNOWLEDGE_BASE_ID in .env."
+        )
+    return str(found)
+
+
+def search_settings(count: int = 5, search: str = "", years: Sequence[int] = ()) -> dict[str, Any]:
+    """`vectorSearchConfiguration` of Retrieve: how many, HYBRID or SEMANTIC, only letters of `years`."""
+    config: dict[str, Any] = {"numberOfResults": min(count, 100)}
+    if search:
+        config["overrideSearchType"] = search
+    if years:
+        config["filter"] = {"in": {"key": "year", "value": list(years)}}
+    return config
+
+
+def retrieve(
+    client: Any,
+    knowledge_base: str,
+    question: str,
+    count: int = 5,
+    search: str = "",
+    years: Sequence[int] = (),
+) -> list[Passage]:
+    """The `count` best passages for `question`, over as many pages of results as that takes."""
+    request: dict[str, Any] = {
+        "knowledgeBaseId": knowledge_base,
+        "retrievalQuery": {"text": question},
+        "retrievalConfiguration": {"vectorSearchConfiguration": search_settings(count, search, years)},
+    }
+    found: list[Passage] = []
+    while True:
+        response = client.retrieve(**request)
+        found += [passage_of(result) for result in response["retrievalResults"]]
+        token = response.get("nextToken")
+        if not token or len(found) >= count:
+            return found[:count]
+        request["nextToken"] = token
+
+
+def passage_of(found: Any) -> Passage:
+    """One item of `retrievalResults`, or one LangChain `Document` of its retriever, as a `Passage`."""
+    if isinstance(found, dict):
+        text, location, metadata = (
+            found["content"].get("text", ""),
+            found.get("location"),
+            found.get("metadata"),
+        )
+        score = found.get("score", 0.0)
+    else:
+        text, location = found.page_content, found.metadata.get("location")
+        metadata, score = found.metadata.get("source_metadata"), found.metadata.get("score", 0.0)
+    metadata = metadata or {}
+    uri = ((location or {}).get("s3Location") or {}).get("uri") or metadata.get(_SOURCE, "unknown source")
+    page = metadata.get(_PAGE)
+    return Passage(text, uri.rpartition("/")[2], None if page is None else int(page), float(score))
+
+
+def contexts(passages: Sequence[Passage]) -> str:
+    """The passages as numbered XML elements for a prompt; text and names are escaped."""
+    return "\n".join(
+        f'<passage number="{number}" source={quoteattr(each.place)}>\n{escape(each.text)}\n</passage>'
+        for number, each in enumerate(passages, 1)
+    )
+
+
+def sources(passages: Sequence[Passage]) -> str:
+    """A numbered Markdown list of where the passages stand."""
+    return "\n".join(
+        f"{number}. {each.place} (score {each.score:.2f})" for number, each in enumerate(passages, 1)
+    )

@@ -1,0 +1,35 @@
+"""Every test starts from the default settings and with no recording chosen."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import recordings
+from helpers.settings import PREFIX, settings
+
+
+@pytest.fixture(autouse=True)
+def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith((PREFIX, "AWS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WORKSHOP_MODE", "replay")
+    monkeypatch.setenv("WORKSHOP_STATE_FILE", str(tmp_path / "workshop.json"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+    recordings._active = None
+
+
+@pytest.fixture
+def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set settings for one test: change(mode="live")."""
+
+    def set_them(**values: Any) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(PREFIX + name.upper(), str(value))
+        settings.cache_clear()
+
+    return set_them

@@ -1,0 +1,176 @@
+"""What can go wrong with a call, and when it does.
+
+A fault wraps the call: it is given `(call, rng, proceed)` and returns the answer of `proceed()`, changed or
+not, or raises `ServiceError` or `Dropped`.
+"""
+
+import json
+import math
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.loopback.answers import Answer, Dropped, Params, Raw, ServiceError
+from tests.loopback.replies import Event, changed
+
+
+@dataclass
+class Call:
+    """One request as the service saw it; times in seconds of `time.monotonic()`."""
+
+    service: str
+    operation: str
+    params: Params
+    started: float
+    ended: float | None = None
+    outcome: str = "in flight"  # then "answered", "dropped" or the code of the error
+    stream: str | None = field(default=None, repr=False)  # the member of the result that holds its events
+    wait: Callable[[float], None] = field(default=lambda seconds: None, repr=False)
+
+
+Proceed = Callable[[], Answer]
+Fault = Callable[[Call, random.Random, Proceed], Answer]
+Seconds = float | Callable[[random.Random], float]
+
+
+@dataclass(frozen=True)
+class On:
+    """A fault and the calls it meets: by operation, by number (from 1, of those that match), by chance."""
+
+    fault: Fault
+    operation: str = "*"  # "Converse", "bedrock-runtime.*"
+    calls: Container[int] = range(1, sys.maxsize)
+    probability: float = 1.0
+
+    def matches(self, call: Call) -> bool:
+        """Whether the operation is meant."""
+        return any(
+            fnmatch(f"{call.service}.{call.operation}", p) for p in (self.operation, f"*.{self.operation}")
+        )
+
+
+def after(number: int) -> range:
+    """Every call but the first `number`."""
+    return range(number + 1, sys.maxsize)
+
+
+def lognormal(median: float, sigma: float) -> Callable[[random.Random], float]:
+    """A latency distribution in seconds, as services have it: half of the calls below `median`, a long tail."""
+    return lambda rng: rng.lognormvariate(math.log(median), sigma)
+
+
+# The live service's texts: {name: [code, status, message]}, with the call's parameters in braces.
+# Only the wording of "no knowledge base" is not confirmed.
+_TEXTS = json.loads(Path(__file__).with_name("errors.json").read_text(encoding="utf-8"))
+ERRORS: dict[str, tuple[str, int, str]] = _TEXTS["refusals"]
+STREAM_ERRORS: dict[str, str] = _TEXTS["in_stream"]
+_OF_STS = {"ExpiredTokenException": "ExpiredToken", "UnrecognizedClientException": "InvalidClientTokenId"}
+
+
+def refused(name: str) -> Fault:
+    """The error `ERRORS[name]` in place of the answer, throttling included."""
+    code, status, message = ERRORS[name]
+
+    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        known = _OF_STS.get(code, code) if call.service == "sts" else code
+        raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", call.params)))
+
+    return fault
+
+
+def slow(before: Seconds = 0.0, between: Seconds = 0.0) -> Fault:
+    """Seconds before the answer, and before each event of a stream: fixed, or drawn anew each time."""
+
+    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        def pause(seconds: Seconds) -> None:
+            call.wait(seconds(rng) if callable(seconds) else seconds)
+
+        def spaced(events: Iterable[Event]) -> Iterator[Event]:
+            for event in events:
+                pause(between)
+                yield event
+
+        pause(before)
+        return _with_events(call, proceed(), spaced) if between else proceed()
+
+    return fault
+
+
+def dropped() -> Fault:
+    """The connection ends before the answer; the answer's source is not asked."""
+
+    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        raise Dropped
+
+    return fault
+
+
+def stream_ends(after: int = 1, exception: str = "") -> Fault:
+    """After that many events the connection ends, or the named `exception` comes; other answers are as usual."""
+
+    def first(events: Iterable[Event]) -> Iterator[Event]:
+        for _, event in zip(range(after), events, strict=False):
+            yield event
+        if not exception:
+            raise Dropped
+        yield {exception: {"message": STREAM_ERRORS[exception]}}
+
+    return lambda call, rng, proceed: _with_events(call, proceed(), first)
+
+
+def garbled(body: str = "<html>Bad gateway</html>") -> Fault:
+    """Status 200 and a body that the operation never has; `body` may be empty."""
+    return lambda call, rng, proceed: Raw(body.encode())
+
+
+def thinking(text: str = "Let me look at this first.") -> Fault:
+    """A block of thinking before the answer's own blocks."""
+    return lambda call, rng, proceed: changed(call.operation, _result(proceed()), thinking=text)
+
+
+def max_tokens(keep: int = 10) -> Fault:
+    """The answer ends after `keep` characters of text, and says so; 0 leaves no text at all."""
+    return lambda call, rng, proceed: changed(call.operation, _result(proceed()), keep=keep)
+
+
+KINDS: dict[str, Callable[..., Fault]] = {
+    make.__name__: make for make in (refused, slow, dropped, stream_ends, garbled, thinking, max_tokens)
+}
+
+
+def _with_events(call: Call, answer: Answer, change: Callable[[Iterable[Event]], Iterator[Event]]) -> Answer:
+    if call.stream is None:
+        return answer
+    result = _result(answer)
+    return {**result, call.stream: change(result[call.stream])}
+
+
+def _result(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Raw):
+        raise ServiceError("LoopbackBadAnswer", 400, "this fault changes results; a raw answer has none")
+    return answer
+
+
+class Faults:
+    """The faults of one service, the first outermost; the same seed gives the n-th call the same fate."""
+
+    def __init__(self, rules: tuple[On, ...], seed: int):
+        """`rules` in order."""
+        self._rules, self._seed = rules, seed
+        self._counts = [0] * len(rules)
+
+    def wrap(self, call: Call, proceed: Proceed) -> Proceed:
+        """`proceed` inside the faults that meet `call`; counts, so for each call once and under a lock."""
+        for number, rule in reversed(list(enumerate(self._rules))):
+            if rule.matches(call):
+                self._counts[number] += 1
+                rng = random.Random(f"{self._seed} {number} {self._counts[number]}")
+                if self._counts[number] in rule.calls and rng.random() < rule.probability:
+                    proceed = partial(rule.fault, call, rng, proceed)
+        return proceed

@@ -1,0 +1,157 @@
+"""The notebooks as files: the house style, and controls that show nbval failing when it should."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.settings import ROOT
+from tools.notebooks import FOLDER, METADATA, all_notebooks, environment, execute, normalise, write
+
+NOTEBOOKS = all_notebooks()
+LESSONS = [path for path in NOTEBOOKS if path.parent == FOLDER]
+FORBIDDEN = re.compile(
+    r"pip install|%store|sys\.path|anthropic\.claude-|\barn:aws|(?<!\d)\d{12}(?!\d)|pytest|nbval-ignore"
+)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def lines_of(cell: nbformat.NotebookNode) -> int:
+    return sum(1 for line in cell.source.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_run_from_top_to_bottom_and_clean(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "run it: make outputs"
+    assert notebook.metadata == METADATA
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not FORBIDDEN.search("\n".join(cell.source for cell in notebook.cells))
+    # Executed again and written, the file must not change for any reason but its outputs.
+    before = json.loads(path.read_text(encoding="utf-8"))
+    normalise(notebook)
+    assert json.loads(json.dumps(notebook)) == before
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_is_written_in_the_house_style(path):
+    notebook = read(path)
+    code, prose = code_cells(notebook), [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    lengths = sorted(lines_of(cell) for cell in code)
+    if not path.stem.startswith("00"):
+        assert 20 <= len(notebook.cells) <= 42
+    assert len(prose) >= len(code)
+    assert statistics.median(lengths) <= 6
+    assert lengths[int(0.9 * (len(lengths) - 1))] <= 12
+    assert lengths[-1] <= 25
+    assert lines_of(code[0]) <= 6
+    opening = prose[0].source
+    assert opening.startswith("# ") and "**The job:**" in opening
+    assert all(word in opening for word in ("Minutes:", "Needs:", "ive cost:", "By the end you can"))
+    assert len(re.findall(r"^- \*\*", opening, re.MULTILINE)) == 3
+    assert "## What we saw" in prose[-1].source and "Next:" in prose[-1].source
+
+
+def nbval(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    options = ["-c", "tests/nbval.ini", "--rootdir", str(ROOT), "-n", "0", "-p", "no:cacheprovider", "-q"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(path)],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def picture_notebook(tmp_path: Path) -> Path:
+    """A small notebook with text, a picture and a progress bar among its outputs, executed."""
+    source = [
+        "print('hello')",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2, 4]);",
+        "from IPython.display import ProgressBar\nfor _ in ProgressBar(3):\n    pass",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in source])
+    path = tmp_path / "small.ipynb"
+    write(notebook, path)
+    outcome = execute(path, environment())
+    assert not outcome.error
+    write(outcome.notebook, path)
+    return path
+
+
+def test_nbval_passes_what_is_right(picture_notebook):
+    result = nbval(picture_notebook)
+    assert result.returncode == 0 and "3 passed" in result.stdout, result.stdout
+
+
+def test_control_a_changed_text_fails(picture_notebook):
+    notebook = read(picture_notebook)
+    notebook.cells[0].outputs[0].text = "hallo\n"
+    write(notebook, picture_notebook)
+    assert "1 failed" in nbval(picture_notebook).stdout
+
+
+def test_control_a_changed_picture_fails(picture_notebook):
+    notebook = read(picture_notebook)
+    output = next(output for output in notebook.cells[1].outputs if "image/png" in output.get("data", {}))
+    output.data["image/png"] = output.data["image/png"].replace("A", "B", 1)
+    write(notebook, picture_notebook)
+    assert "1 failed" in nbval(picture_notebook).stdout
+
+
+def test_control_an_unexecuted_cell_is_noticed(picture_notebook):
+    notebook = read(picture_notebook)
+    notebook.cells[1].execution_count, notebook.cells[1].outputs = None, []
+    write(notebook, picture_notebook)
+    with pytest.raises(AssertionError, match="make outputs"):
+        test_is_run_from_top_to_bottom_and_clean(picture_notebook)
+
+
+def test_control_an_edited_prompt_and_a_missing_recording_stop_the_lesson(tmp_path):
+    path = FOLDER / "04_financial_rag.ipynb"
+    text = path.read_text(encoding="utf-8")
+    edited = tmp_path / path.name
+    edited.write_text(text.replace("for private investors", "for bank robbers"), encoding="utf-8")
+    outcome = execute(edited, environment())
+    assert outcome.error.startswith("RecordingMissing")
+    assert "private investors" in outcome.error and "bank robbers" in outcome.error
+    assert "undo the edit" in outcome.error and "WORKSHOP_MODE=live" in outcome.error
+    assert len(outcome.error.splitlines()) <= 6
+
+    stored = json.loads((ROOT / "data/recordings/04_financial_rag.json").read_text(encoding="utf-8"))
+    stored["entries"] = [
+        entry for entry in stored["entries"] if entry["call"] != "bedrock-runtime.ConverseStream"
+    ]
+    (tmp_path / "04_financial_rag.json").write_text(json.dumps(stored), encoding="utf-8")
+    env = {**environment(), "WORKSHOP_RECORDINGS_DIR": str(tmp_path)}
+    assert "no recorded answer to bedrock-runtime.ConverseStream" in execute(path, env).error
+
+
+def test_an_edited_question_to_retrieve_gets_real_passages(tmp_path):
+    path = FOLDER / "04_financial_rag.ipynb"
+    text = path.read_text(encoding="utf-8")
+    edited = tmp_path / path.name
+    edited.write_text(text.replace("How many people work for Amazon?", "Who is Rivian?"), encoding="utf-8")
+    outcome = execute(edited, environment())
+    assert not outcome.error
+    cell = next(cell for cell in code_cells(outcome.notebook) if "Who is Rivian?" in cell.source)
+    assert "2019" in cell.outputs[0].text

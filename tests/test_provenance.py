@@ -1,0 +1,167 @@
+"""Every recorded answer says where it comes from, and has the form that the service's model gives it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anthropic.types
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.endpoint import convert_to_response_dict
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import ResponseParserError, create_parser
+from botocore.validate import ParamValidator
+
+from helpers.offline_index import open_index
+from helpers.recordings import ORIGINS, wire
+from helpers.recordings.file import Recording, key
+from helpers.settings import ROOT
+from tools.notebooks import FOLDER
+
+FOLDER_OF_RECORDINGS = ROOT / "data" / "recordings"
+FILES = sorted(FOLDER_OF_RECORDINGS.glob("*.json"))
+ENTRIES = [
+    pytest.param(entry, id=f"{path.stem}-{n}")
+    for path in FILES
+    for n, entry in enumerate(Recording(path).entries)
+]
+HEADERS = {True: "application/vnd.amazon.eventstream", False: "application/json"}
+
+
+def provenance_problem(entry: dict[str, Any]) -> str:
+    """What is wrong with where `entry` says it comes from; empty if nothing."""
+    origin = entry.get("origin")
+    if origin not in ORIGINS:
+        return f"{entry['call']} has origin {origin!r}, not one of {', '.join(ORIGINS)}"
+    is_model = entry["call"].startswith("bedrock-runtime.") and entry.get("status", 200) == 200
+    if is_model and origin not in ("model", "service"):
+        return f"{entry['call']} is an answer of the model, but its origin is {origin!r}"
+    if origin == "model" and set(entry.get("estimated", [])) != {"usage", "latency"}:
+        return f"{entry['call']} does not say that usage and latency are estimates"
+    return ""
+
+
+def form_problem(entry: dict[str, Any]) -> str:
+    """What botocore's service model finds wrong with the response; empty if nothing."""
+    service, _, name = entry["call"].partition(".")
+    operation = _model(service).operation_model(name)
+    body = entry["body"]
+    headers = {"content-type": HEADERS["events" in body], **entry.get("headers", {})}
+    response = AWSResponse("", entry.get("status", 200), headers, wire.RawBody(wire.raw(body)))
+    parser = create_parser(_model(service).resolved_protocol)
+    try:
+        parsed = parser.parse(convert_to_response_dict(response, operation), operation.output_shape)
+    except (ValueError, TypeError, ResponseParserError) as error:
+        return str(error)
+    parsed.pop("ResponseMetadata")
+    if entry.get("status", 200) >= 300:
+        return "" if parsed.get("Error", {}).get("Code") else "the error has no code"
+    shape = operation.output_shape
+    checks = [(parsed, shape)]
+    if operation.has_event_stream_output:
+        events = operation.get_event_stream_output()
+        (member,) = [
+            name
+            for name, each in shape.members.items()
+            if each.serialization.get("eventstream") or each is events
+        ]
+        stream = parsed.pop(member)
+        checks = [(event[kind], events.members[kind]) for event in stream for kind in event]
+        if not checks:
+            return "the stream is empty"
+    elif operation.has_streaming_output:
+        parsed[shape.serialization["payload"]] = b""
+    reports = [ParamValidator().validate(value, each) for value, each in checks]
+    return "; ".join(report.generate_report() for report in reports if report.has_errors())
+
+
+def _model(service: str, _known: dict[str, ServiceModel] = {}) -> ServiceModel:  # noqa: B006  a cache
+    if service not in _known:
+        _known[service] = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return _known[service]
+
+
+def test_there_is_a_recording_for_each_lesson_and_no_other():
+    lessons = {path.stem for path in FOLDER.glob("**/*.ipynb")}
+    assert FILES and {path.stem for path in FILES} <= lessons
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_says_where_it_comes_from(entry):
+    assert provenance_problem(entry) == ""
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_has_the_form_of_its_operation(entry):
+    if not entry["call"].startswith("opensearch."):
+        assert form_problem(entry) == ""
+    if entry["call"] == "bedrock-runtime.InvokeModel":
+        message = anthropic.types.Message.model_validate(entry["body"]["json"], strict=True)
+        assert message.content and message.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_entries_are_sorted_and_what_the_index_found_is_what_it_finds(path, tmp_path):
+    entries = Recording(path).entries
+    assert [key(entry) for entry in entries] == sorted(key(entry) for entry in entries)
+    index = open_index(ROOT / "data" / "letters", tmp_path)
+    for entry in entries:
+        if entry["origin"] == "index":
+            assert entry["body"]["json"] == json.loads(json.dumps(index.retrieve(entry["request"])))
+
+
+def _good() -> dict[str, Any]:
+    usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
+    message = {"role": "assistant", "content": [{"text": "hi"}]}
+    body = {
+        "output": {"message": message},
+        "stopReason": "end_turn",
+        "usage": usage,
+        "metrics": {"latencyMs": 1},
+    }
+    marks = {"origin": "model", "estimated": ["usage", "latency"]}
+    return {"call": "bedrock-runtime.Converse", **marks, "request": {}, "body": {"json": body}}
+
+
+def test_control_what_is_wrong_is_found():
+    assert provenance_problem(_good()) == "" and form_problem(_good()) == ""
+    assert "origin None" in provenance_problem({k: v for k, v in _good().items() if k != "origin"})
+    assert "answer of the model" in provenance_problem({**_good(), "origin": "api-model"})
+    assert "estimates" in provenance_problem({**_good(), "estimated": []})
+    for change in (
+        {"stopReason": 7},
+        {"usage": {"inputTokens": "many"}},
+        {"output": {"message": {"role": "x"}}},
+    ):
+        body = {"json": {**_good()["body"]["json"], **change}}
+        assert form_problem({**_good(), "body": body}) != "", change
+    stream = [{"event": "contentBlockDelta", "data": {"delta": {"text": 5}}}]
+    assert (
+        form_problem({**_good(), "call": "bedrock-runtime.ConverseStream", "body": {"events": stream}}) != ""
+    )
+    assert form_problem({**_good(), "call": "bedrock-runtime.ConverseStream", "body": {"events": []}}) != ""
+
+
+def test_control_a_message_of_another_form_is_refused():
+    with pytest.raises(ValueError, match="content"):
+        anthropic.types.Message.model_validate(
+            {"id": "x", "type": "message", "role": "assistant"}, strict=True
+        )
+
+
+def test_nothing_secret_or_private_is_in_a_recording():
+    from helpers.recordings.scrub import scrub
+
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert scrub(text) == text, path.name
+        assert not any(word in text for word in ("/home/", "/Users/", "/work/", "/root/")), path.name
+
+
+def test_a_planted_secret_is_found(tmp_path: Path):
+    from helpers.recordings.scrub import scrub
+
+    assert (
+        scrub('{"arn": "arn:aws:iam::987654321098:role/x"}') != '{"arn": "arn:aws:iam::987654321098:role/x"}'
+    )

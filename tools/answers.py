@@ -1,0 +1,224 @@
+"""Recorded answers without an AWS account: write down what a notebook asks, take in what was answered.
+
+    python -m tools.answers ask  NOTEBOOK     run it offline; open requests go to build/asks/NOTEBOOK/<key>/
+    python -m tools.answers take NOTEBOOK     add the answers found there to data/recordings/NOTEBOOK.json
+
+A request to Claude becomes prompt.md with its pictures 1.png, 2.png ... beside it. Whoever answers sees that
+folder and nothing else, and writes reply.md; it is kept word for word, and cut only where max tokens cuts it.
+Retrieve is answered by the offline index. A request for which there is a file in tools/api_answers/ is
+answered by that file, written from the service's API model.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from helpers import recordings
+from helpers.recordings.file import Recording, RecordingMissing, key
+from helpers.settings import ROOT, Settings
+from tools.estimates import cut, image_tokens, text_tokens
+from tools.notebooks import FOLDER, environment, execute
+
+ASKS = ROOT / "build" / "asks"
+RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
+API_ANSWERS = ROOT / "tools" / "api_answers"
+PENDING = "[answer pending]"
+_STREAMED = 24  # characters in a piece of a streamed answer; the service sends pieces of about this size
+
+
+def listen(folder: str) -> None:
+    """Called inside the kernel: note every request of this process in `folder`."""
+    answer = recordings.Seam.answer
+
+    def noting(seam: recordings.Seam, call: str, params: dict[str, Any]) -> dict[str, Any]:
+        request = {"call": call, "request": recordings.request_of(params)}
+        here = Path(folder) / hashlib.sha256(key(request).encode()).hexdigest()[:12]
+        here.mkdir(parents=True, exist_ok=True)
+        (here / "request.json").write_text(
+            json.dumps(request, ensure_ascii=False, indent=1), encoding="utf-8"
+        )
+        try:
+            entry = answer(seam, call, params)
+        except RecordingMissing:
+            if not call.startswith("bedrock-runtime."):
+                raise
+            if PENDING not in (here / "request.json").read_text(encoding="utf-8"):
+                write_prompt(call, params, here)
+            # The cell goes on with a mark in place of the answer, so that one run finds every open request.
+            return {"origin": "none", "body": _body(call, params["modelId"], PENDING, False, 0)}
+        if entry["origin"] == "index":
+            (here / "index.json").write_text(json.dumps(entry["body"]["json"]), encoding="utf-8")
+        return entry
+
+    recordings.Seam.answer = noting  # type: ignore[method-assign]
+
+
+def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, Any]], int, dict[str, Any]]:
+    """System text, messages, max tokens and JSON schema of a request, whichever API it uses."""
+    if call.startswith("bedrock-runtime.Converse"):
+        system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
+        limit = params.get("inferenceConfig", {}).get("maxTokens", 4096)
+        form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
+        return system, params["messages"], limit, json.loads(form["schema"]) if form else {}
+    body = json.loads(params["body"])
+    return body.get("system", ""), body["messages"], body["max_tokens"], {}
+
+
+def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
+    """prompt.md and the pictures of one request to Claude."""
+    system, messages, _, schema = messages_of(call, params)
+    parts, pictures = ([f"# System\n\n{system}"] if system else []), 0
+    for message in messages:
+        content = message["content"]
+        lines = []
+        for block in [{"text": content}] if isinstance(content, str) else content:
+            if "image" in block or block.get("type") == "image":
+                pictures += 1
+                image = block.get("image") or block
+                source = image["source"]
+                name = f"{pictures}.{image.get('format', 'png')}"
+                (folder / name).write_bytes(source.get("bytes") or base64.b64decode(source["data"]))
+                lines.append(f"[picture: {name}]")
+            elif "text" in block:
+                lines.append(block["text"])
+        parts.append(f"# {message['role'].capitalize()}\n\n" + "\n\n".join(lines))
+    if schema:
+        parts.append(
+            "# Format\n\nThe answer is one JSON object of this schema:\n\n" + json.dumps(schema, indent=1)
+        )
+    (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def ask(name: str) -> int:
+    """Run the notebook and list what has no answer yet; the number of open requests."""
+    folder = ASKS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    preamble = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    preamble += f"from tools import answers; answers.listen({str(folder)!r})"
+    outcome = execute(FOLDER / f"{name}.ipynb", environment(), preamble=preamble, keep_going=True)
+    for cell in outcome.notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and output.ename != "RecordingMissing":
+                print(f"  {cell.id}: {output.ename}: {output.evalue[:200]}")
+    prompts = sorted(folder.glob("*/prompt.md"))
+    print(*(f"  open: {path.parent.relative_to(ROOT)}" for path in prompts), sep="\n")
+    return len(prompts)
+
+
+def take(name: str) -> None:
+    """Add every answer found under build/asks/`name`; drop entries that the notebook no longer asks for."""
+    recording = Recording(RECORDINGS / f"{name}.json")
+    seen = set()
+    for path in sorted((ASKS / name).glob("*/request.json")):
+        request = json.loads(path.read_text(encoding="utf-8"))
+        seen.add(key(request))
+        entry = _entry(request, path.parent)
+        if entry:
+            recording.entries = [old for old in recording.entries if key(old) != key(entry)]
+            recording.entries.append(entry)
+            print(f"  taken: {entry['call']} ({entry['origin']})")
+    still_open = [
+        path for path in (ASKS / name).glob("*/prompt.md") if not (path.parent / "reply.md").exists()
+    ]
+    if seen and not still_open:
+        recording.entries = [entry for entry in recording.entries if key(entry) in seen]
+    recording.save()
+
+
+def _entry(request: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    call = request["call"]
+    written = {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}
+    for origin, path in written.items():
+        if path.exists():
+            body = json.loads(path.read_text(encoding="utf-8"))
+            return {"call": call, "origin": origin, "request": request["request"], "body": {"json": body}}
+    if not (folder / "reply.md").exists():
+        return None
+    text = (folder / "reply.md").read_text(encoding="utf-8").strip("\n")
+    prompt = (folder / "prompt.md").read_text(encoding="utf-8")
+    pictures = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.(png|jpeg|gif|webp)", path.name)]
+    tokens_in = text_tokens(prompt) + sum(image_tokens(path) for path in pictures)
+    _, _, limit, _ = messages_of(call, _reopened(request["request"]))
+    return {
+        "call": call,
+        "origin": "model",
+        "estimated": ["usage", "latency"],
+        "request": request["request"],
+        "body": _body(
+            call, request["request"]["modelId"], cut(text, limit), text_tokens(text) > limit, tokens_in
+        ),
+    }
+
+
+def _reopened(request: dict[str, Any]) -> dict[str, Any]:
+    """Canonical parameters with the JSON text of InvokeModel's body closed again."""
+    return {**request, "body": json.dumps(request["body"]["json"])} if "body" in request else request
+
+
+def _body(call: str, model: str, text: str, is_cut: bool, tokens_in: int) -> dict[str, Any]:
+    """The response body that carries `text`, in the form of the operation."""
+    tokens_out = text_tokens(text)
+    stop = "max_tokens" if is_cut else "end_turn"
+    usage = {"inputTokens": tokens_in, "outputTokens": tokens_out, "totalTokens": tokens_in + tokens_out}
+    metrics = {"latencyMs": 900 + 15 * tokens_out}
+    pieces = [text[start : start + _STREAMED] for start in range(0, len(text), _STREAMED)]
+    match call.partition(".")[2]:
+        case "Converse":
+            message = {"role": "assistant", "content": [{"text": text}]}
+            return {
+                "json": {
+                    "output": {"message": message},
+                    "stopReason": stop,
+                    "usage": usage,
+                    "metrics": metrics,
+                }
+            }
+        case "ConverseStream":
+            events = [{"event": "messageStart", "data": {"role": "assistant"}}]
+            deltas = [{"contentBlockIndex": 0, "delta": {"text": piece}} for piece in pieces]
+            events += [{"event": "contentBlockDelta", "data": delta} for delta in deltas]
+            events += [
+                {"event": "contentBlockStop", "data": {"contentBlockIndex": 0}},
+                {"event": "messageStop", "data": {"stopReason": stop}},
+                {"event": "metadata", "data": {"usage": usage, "metrics": metrics}},
+            ]
+            return {"events": events}
+        case "InvokeModel":
+            return {
+                "json": {
+                    "id": "msg_bdrk_" + hashlib.sha256(text.encode()).hexdigest()[:24],
+                    "type": "message",
+                    "role": "assistant",
+                    "model": model.rpartition("anthropic.")[2],
+                    "content": [{"type": "text", "text": text}],
+                    "stop_reason": stop,
+                    "stop_sequence": None,
+                    "usage": {"input_tokens": tokens_in, "output_tokens": tokens_out},
+                }
+            }
+    raise ValueError(f"no form of an answer is known for {call}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["ask", "take"])
+    parser.add_argument("notebook")
+    options = parser.parse_args(arguments)
+    if options.command == "take":
+        take(options.notebook)
+    else:
+        ask(options.notebook)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

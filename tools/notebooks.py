@@ -1,0 +1,113 @@
+"""Execute notebooks the one way that gives the same bytes each time."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from helpers.settings import PREFIX, ROOT, Settings
+
+FOLDER = ROOT / "notebooks"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+@dataclass
+class Outcome:
+    """One executed notebook: how many code cells ran, in how many seconds, and the error that stopped it."""
+
+    path: Path
+    notebook: nbformat.NotebookNode
+    cells: int
+    seconds: float
+    error: str = ""
+
+
+def all_notebooks() -> list[Path]:
+    """The lessons in order, then the solutions."""
+    return sorted(FOLDER.glob("*.ipynb")) + sorted(FOLDER.glob("solutions/*.ipynb"))
+
+
+def environment(mode: str = "replay") -> dict[str, str]:
+    """This process's environment with every setting at its default, so that nobody's .env changes a run.
+
+    A setting given in the environment itself still counts, WORKSHOP_MODE apart: `make run` never goes live.
+    """
+    defaults = {
+        PREFIX + name.upper(): str(field.default)
+        for name, field in Settings.model_fields.items()
+        if field.default
+    }
+    return {**defaults, **os.environ, PREFIX + "MODE": mode}
+
+
+def execute(
+    path: Path,
+    env: Mapping[str, str],
+    on_cell: Callable[[], object] = lambda: None,
+    preamble: str = "",
+    keep_going: bool = False,
+) -> Outcome:
+    """Run every cell of the notebook at `path` in a fresh kernel; an error ends up in the outcome.
+
+    `preamble` is code run before the first cell and not kept; `keep_going` runs on after an error.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    if preamble:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(preamble))
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=900,
+        record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        coalesce_streams=True,
+        allow_errors=keep_going,
+        resources={"metadata": {"path": str(FOLDER)}},
+        on_cell_executed=lambda **_: on_cell(),
+    )
+    start, error = time.perf_counter(), ""
+    try:
+        client.execute(env=dict(env))
+    except CellExecutionError as failure:
+        error = f"{failure.ename}: {failure.evalue}"
+    except Exception as failure:  # a kernel that died or hung: the other notebooks still run
+        error = f"{type(failure).__name__}: {failure}"
+    seconds = time.perf_counter() - start
+    if preamble:
+        notebook.cells.pop(0)
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and cell.execution_count:
+                cell.execution_count -= 1
+    normalise(notebook)
+    ran = sum(1 for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count)
+    return Outcome(path, notebook, ran, seconds, error)
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Drop what differs from machine to machine, and number the cells."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat_minor = 5
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "execution_count" in output:
+                output.execution_count = cell.execution_count
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Save as JupyterLab does: one space of indent, a line feed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
+    beside = path.with_suffix(".part")
+    beside.write_text(text + "\n", encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,66 @@
+"""Answer notebooks from your AWS account and keep the answers.
+
+    make record NOTEBOOKS=notebooks/04_financial_rag.ipynb
+
+The answers are collected beside the recording and replace it only when the notebook ran through; a run that
+is cut half-way leaves the old file as it was. Then the notebook is run again in replay, so that what it prints,
+and what you commit, comes from the scrubbed file.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+from helpers.recordings.file import Recording
+from helpers.settings import settings
+from tools.notebooks import all_notebooks, environment, execute, write
+from tools.run_notebooks import line
+
+_COST = re.compile(r"Live cost: ([^\n·]+)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record the notebooks named in `arguments`, or all; 1 if one failed or nobody agreed to the cost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--yes", action="store_true", help="the cost is agreed to")
+    options = parser.parse_args(arguments)
+    paths = options.notebooks or all_notebooks()
+    for path in paths:
+        cost = _COST.search(nbformat.read(path, 4).cells[0].source)
+        print(f"{path.stem}: live cost {cost[1].strip() if cost else 'unknown'}")
+    if not options.yes and input("Record from your AWS account? Type yes: ").strip() != "yes":
+        print("Nothing was recorded.")
+        return 1
+    return max(record(path) for path in paths)
+
+
+def record(path: Path) -> int:
+    """Record one notebook and rewrite its outputs in replay; 0 if both runs went through."""
+    target = settings().recordings_dir / f"{path.stem}.json"
+    collected = target.with_suffix(".new.json")
+    collected.unlink(missing_ok=True)
+    live = execute(path, environment("record"))
+    print(line(live))
+    if live.error:
+        print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
+        return 1
+    if collected.exists():
+        fresh = Recording(collected)
+        fresh.path = target
+        fresh.save()
+        collected.unlink()
+    again = execute(path, environment())
+    print(line(again))
+    if not again.error:
+        write(again.notebook, path)
+    return int(bool(again.error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

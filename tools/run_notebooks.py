@@ -1,0 +1,80 @@
+"""Run notebooks offline.
+
+    python -m tools.run_notebooks [--in-place] [notebook ...]
+
+Executed copies and HTML pages go under build/; with --in-place the stored outputs are rewritten instead.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from tqdm import tqdm
+
+from helpers.settings import ROOT
+from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, execute, write
+
+BUILD = ROOT / "build"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the notebooks named in `arguments`, or all; the exit code is the number that failed, at most 1."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--in-place", action="store_true", help="rewrite the stored outputs of the notebooks")
+    options = parser.parse_args(arguments)
+    paths = options.notebooks or all_notebooks()
+    cells = sum(1 for path in paths for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+    start, failed = time.perf_counter(), 0
+    with tqdm(total=cells, unit="cell", leave=False, disable=None, dynamic_ncols=True) as bar:
+        for path in paths:
+            bar.set_description(path.stem)
+            outcome = execute(path, environment(), on_cell=lambda: bar.update(1))
+            failed += bool(outcome.error)
+            keep(outcome, options.in_place)
+            with bar.external_write_mode(file=sys.stdout):
+                print(line(outcome), flush=True)
+    seconds = time.perf_counter() - start
+    where = "" if options.in_place else f" Pages to look at: {os.path.relpath(BUILD / 'html')}/"
+    print(f"{len(paths) - failed} of {len(paths)} notebooks ok, {cells} cells in {seconds:.0f} s.{where}")
+    return min(failed, 1)
+
+
+def line(outcome: Outcome) -> str:
+    """The one line that `make run` prints for a notebook."""
+    name = (
+        outcome.path.stem
+        if outcome.path.parent == FOLDER
+        else f"{outcome.path.parent.name}/{outcome.path.stem}"
+    )
+    problem = _ANSI.sub("", outcome.error).partition("\n")[0]
+    result = f"FAILED after {outcome.cells} cells: {problem}" if outcome.error else "ok"
+    return f"{name:<36}{outcome.cells:>4} cells {outcome.seconds:>6.1f} s  {result}"
+
+
+def keep(outcome: Outcome, in_place: bool) -> None:
+    """Write the executed notebook: over the original if it ran through, or with an HTML page under build/."""
+    if in_place:
+        if not outcome.error:
+            write(outcome.notebook, outcome.path)
+        return
+    write(outcome.notebook, BUILD / "notebooks" / outcome.path.name)
+    # No addresses of scripts: the page must open with no network, and the lessons hold no formulas.
+    page, _ = HTMLExporter(
+        mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True
+    ).from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
+    target = BUILD / "html" / f"{outcome.path.stem}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
