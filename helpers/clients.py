@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.exceptions import BotoCoreError
@@ -56,9 +57,9 @@ def opensearch(endpoint: str) -> Any:
 def _config() -> Config:
     common = {"connect_timeout": 10, "max_pool_connections": 32}
     if recordings.active().mode == "replay":
-        # One attempt: a recorded error is shown, never slept on. A fixed user agent: nobody reads it.
+        # One attempt: a recorded error is shown, never slept on. No signature, a short user agent: nobody reads them.
         once = {"total_max_attempts": 1, "mode": "standard"}
-        return Config(retries=once, user_agent=USER_AGENT, **common)
+        return Config(retries=once, user_agent=USER_AGENT, signature_version=UNSIGNED, **common)
     # A long answer takes minutes, and a read that times out is sent, and billed, again.
     patient = {"total_max_attempts": 8, "mode": "adaptive"}
     return Config(retries=patient, read_timeout=600, user_agent_extra=USER_AGENT, **common)

@@ -61,7 +61,7 @@ def after(number: int) -> range:
 
 
 def lognormal(median: float, sigma: float) -> Callable[[random.Random], float]:
-    """A latency distribution in seconds, as services have it: half of the calls below `median`, a long tail."""
+    """A latency distribution in seconds, as services have it: half of them below `median`, a long tail."""
     return lambda rng: rng.lognormvariate(math.log(median), sigma)
 
 
@@ -112,7 +112,7 @@ def dropped() -> Fault:
 
 
 def stream_ends(after: int = 1, exception: str = "") -> Fault:
-    """After that many events the connection ends, or the named `exception` comes; other answers are as usual."""
+    """After that many events the connection ends, or `exception` comes; other answers are as usual."""
 
     def first(events: Iterable[Event]) -> Iterator[Event]:
         for _, event in zip(range(after), events, strict=False):

@@ -15,7 +15,7 @@ _JSON = {"contentType": "application/json"}
 
 @dataclass(frozen=True)
 class Reply:
-    """One message of the model: `thinking` comes before `text`, either may be empty; tokens are counts to report."""
+    """One message of the model: `thinking` comes before `text`, either may be empty; tokens are reported."""
 
     text: str
     thinking: str = ""
@@ -95,7 +95,7 @@ _FORMS = {
 
 
 def changed(operation: str, result: Result, thinking: str = "", keep: int | None = None) -> Result:
-    """`result` with a block of `thinking` first, or as if max tokens had cut it after `keep` characters of text.
+    """`result` with a block of `thinking` first, or as if max tokens had cut it after `keep` characters.
 
     The results of operations without a message are returned as they are.
     """
@@ -103,6 +103,7 @@ def changed(operation: str, result: Result, thinking: str = "", keep: int | None
     cut = _Cut(keep)
     match operation:
         case "Converse":
+            block: Event
             message = result["output"]["message"]
             block = {"reasoningContent": {"reasoningText": {"text": thinking, "signature": _SIGNATURE}}}
             content = [block] * bool(thinking) + cut.blocks(message["content"])

@@ -13,8 +13,8 @@ from tests.loopback.answers import ServiceError
 # All bedrock-* services sign as "bedrock": the path decides, and where two agree (tags), the first.
 SERVICES = (
     "bedrock-runtime",
-    "bedrock-agent-runtime",
     "bedrock-agent",
+    "bedrock-agent-runtime",
     "bedrock",
     "sts",
     "opensearchserverless",
@@ -59,9 +59,9 @@ def _group(label: re.Match[str]) -> str:
 def find(method: str, path: str, authorization: str, marker: str) -> tuple[Route, dict[str, str]]:
     """The route of a request and the labels of its path; `ServiceError` for an unknown one."""
     scope = _SCOPE.search(authorization)
-    if not scope and not authorization.startswith("Bearer "):
+    if not scope:
         raise ServiceError("MissingAuthenticationTokenException", 403, "Missing Authentication Token")
-    signing_name = scope[1] if scope else "bedrock"
+    signing_name = scope[1]
     for route in all_routes():
         if (route.signing_name, route.method, route.marker) == (signing_name, method, marker):
             match = route.path.fullmatch(path)

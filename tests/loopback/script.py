@@ -17,7 +17,7 @@ Line = Answer | Reply | ServiceError | Callable[[Params], Any]
 class Script:
     """A source: `{"bedrock-runtime.Converse": line}`, or a list of lines, one a call; the last repeats.
 
-    A line is a result, a `Reply`, a `Raw`, a `ServiceError`, or a function of the parameters that returns one.
+    A line is a result, a `Reply`, a `Raw`, a `ServiceError`, or a function of the parameters returning one.
     """
 
     def __init__(self, lines: Mapping[str, Line | list[Any]]):
@@ -47,7 +47,7 @@ class Script:
 def load(path: Path) -> tuple[Script, list[On], int]:
     """The answers, faults and seed of a JSON file.
 
-    {"answers": {"bedrock-runtime.Converse": [{"reply": {"text": "Hello."}}, {"error": ["Code", 400, "why"]}]},
+    {"answers": {"bedrock-runtime.Converse": [{"reply": {"text": "Yes."}}, {"error": ["Code", 400, "why"]}]},
      "faults": [{"fault": "refused", "with": ["per day"], "operation": "Converse", "calls": [1]}],
      "seed": 0}
     """

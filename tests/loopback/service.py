@@ -19,7 +19,7 @@ from tests.loopback.faults import Call, Faults, On
 
 
 class Service:
-    """Serves `answers`, with `faults`, at `url` while it is open; closing ends every connection and thread."""
+    """Serves `answers`, with `faults`, at `url` while open; closing ends its connections and threads."""
 
     def __init__(self, answers: Source, *faults: On, seed: int = 0, port: int = 0):
         """`seed` decides what is left to chance; port 0 takes a free one."""
@@ -61,8 +61,8 @@ class Service:
         """Take down one call and find its response; `Dropped` for none."""
         name, operation = route.service, str(route.operation.name)
         stream = wire.stream_of(route.operation)
-        call = Call(name, operation, params, time.monotonic(), stream=stream, wait=self._wait)
         with self._lock:
+            call = Call(name, operation, params, time.monotonic(), stream=stream, wait=self._wait)
             self._calls.append(call)
             self._in_flight += 1
             self._most = max(self._most, self._in_flight)
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(response, call)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
 
     def _asked(self, path: str, query: str, body: bytes) -> tuple[routes.Route, dict[str, Any]]:
         marker = self.headers.get("x-amz-target", "")

@@ -136,5 +136,6 @@ def failure(operation: OperationModel | None, error: ServiceError) -> Response:
         return Response(error.status, {"content-type": "text/xml"}, text.encode())
     # After the colon comes a name space, which botocore cuts off, on the live service too.
     kind = f"{error.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
-    body = json.dumps({"message": error.message}, ensure_ascii=False).encode()
+    named = {"__type": error.code} if operation and operation.service_model.protocol == "json" else {}
+    body = json.dumps({"message": error.message, **named}, ensure_ascii=False).encode()
     return Response(error.status, {"content-type": "application/json", "x-amzn-errortype": kind}, body)

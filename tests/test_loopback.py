@@ -1,0 +1,807 @@
+"""The loopback service gives botocore and LangChain what Amazon Bedrock would give them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+from anthropic.types import Message
+from botocore.config import Config
+from botocore.eventstream import ParserError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    EventStreamError,
+    ReadTimeoutError,
+)
+from botocore.serialize import create_serializer
+from langchain_aws import AmazonKnowledgeBasesRetriever, ChatBedrockConverse
+
+from tests.loopback import NoAnswer, On, Raw, Reply, Script, Service, ServiceError, first_of, routes
+from tests.loopback.faults import (
+    ERRORS,
+    STREAM_ERRORS,
+    after,
+    dropped,
+    garbled,
+    lognormal,
+    max_tokens,
+    refused,
+    slow,
+    stream_ends,
+    thinking,
+)
+
+MODEL = "us.anthropic.claude-haiku-5-5"
+PROFILE_ARN = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{MODEL}"
+KB = "KB12345678"
+ASK: dict[str, Any] = {"modelId": MODEL, "messages": [{"role": "user", "content": [{"text": "Hello?"}]}]}
+BODY = json.dumps({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []})
+INVOKE: dict[str, Any] = {"modelId": MODEL, "body": BODY}
+SAID = Reply("One two three.", input_tokens=7, output_tokens=3)
+FORMS = "Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"
+TALK = Script({f"bedrock-runtime.{form}": SAID for form in FORMS})
+PASSAGE = {
+    "content": {"text": "Revenue grew — 13 %.", "type": "TEXT"},
+    "location": {"type": "S3", "s3Location": {"uri": "s3://letters/2022.pdf"}},
+    "score": 0.5,
+    "metadata": {
+        "x-amz-bedrock-kb-document-page-number": 3,
+        "x-amz-bedrock-kb-source-uri": "s3://letters/2022.pdf",
+    },
+}
+FOUNDATION_MODEL = {
+    "modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{MODEL}",
+    "modelId": MODEL,
+    "inferenceTypesSupported": ["INFERENCE_PROFILE"],
+    "modelLifecycle": {"status": "LEGACY", "endOfLifeTime": "2027-01-08T00:00:00+00:00"},
+}
+INFERENCE_PROFILE = {
+    "inferenceProfileName": "US Claude",
+    "inferenceProfileArn": PROFILE_ARN,
+    "models": [{"modelArn": FOUNDATION_MODEL["modelArn"]}],
+    "inferenceProfileId": MODEL,
+    "status": "ACTIVE",
+    "type": "SYSTEM_DEFINED",
+}
+KNOWLEDGE_BASE = {
+    "knowledgeBaseId": KB,
+    "name": "letters",
+    "knowledgeBaseArn": f"arn:aws:bedrock:us-east-1:123456789012:knowledge-base/{KB}",
+    "roleArn": "arn:aws:iam::123456789012:role/kb",
+    "knowledgeBaseConfiguration": {"type": "VECTOR"},
+    "status": "ACTIVE",
+    "createdAt": "2026-01-02T03:04:05+00:00",
+    "updatedAt": "2026-01-02T03:04:05.250000+00:00",
+}
+SUMMARY = {
+    "knowledgeBaseId": KB,
+    "name": "letters",
+    "status": "ACTIVE",
+    "updatedAt": "2026-01-02T03:04:05+00:00",
+}
+GENERATED = {"sessionId": "s-1", "output": {"text": "It grew."}, "citations": [{"retrievedReferences": []}]}
+GENERATE: dict[str, Any] = {
+    "input": {"text": "Growth?"},
+    "retrieveAndGenerateConfiguration": {
+        "type": "KNOWLEDGE_BASE",
+        "knowledgeBaseConfiguration": {"knowledgeBaseId": KB, "modelArn": PROFILE_ARN},
+    },
+}
+COLLECTION = {"id": "c123", "name": "letters", "status": "CREATING", "createdDate": 1767323045000}
+
+
+@pytest.fixture(autouse=True)
+def plain_environment_and_nothing_left_running(monkeypatch):
+    for name in os.environ:
+        if name.startswith("AWS_") or name.lower() in ("http_proxy", "all_proxy"):
+            monkeypatch.delenv(name)
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@lru_cache(maxsize=1)
+def session() -> boto3.Session:
+    return boto3.Session("testing", "testing", region_name="us-east-1")
+
+
+def client(service: Any, name: str = "bedrock-runtime", **config: Any) -> Any:
+    once = {"total_max_attempts": 1, "mode": "standard"}
+    config = {"retries": once, "connect_timeout": 5, "read_timeout": 20, "max_pool_connections": 32, **config}
+    return session().client(name, endpoint_url=service.url, config=Config(**config))
+
+
+def error_of(call: Callable[[], Any]) -> tuple[str, int, str]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    error = caught.value.response
+    return error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"], error["Error"]["Message"]
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+    return "".join(delta.get("text", "") for delta in deltas)
+
+
+def chunks_of(response: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(event["chunk"]["bytes"]) for event in response["body"]]
+
+
+# Every response passes botocore's parser
+
+
+@pytest.mark.parametrize(
+    ("service_name", "operation", "params", "answer"),
+    [
+        (
+            "sts",
+            "GetCallerIdentity",
+            {},
+            {"UserId": "AID", "Account": "123456789012", "Arn": "arn:aws:iam::1:user/a&b"},
+        ),
+        (
+            "bedrock",
+            "ListFoundationModels",
+            {"byProvider": "anthropic"},
+            {"modelSummaries": [FOUNDATION_MODEL]},
+        ),
+        ("bedrock", "GetFoundationModel", {"modelIdentifier": MODEL}, {"modelDetails": FOUNDATION_MODEL}),
+        (
+            "bedrock",
+            "ListInferenceProfiles",
+            {"typeEquals": "SYSTEM_DEFINED", "maxResults": 5},
+            {"inferenceProfileSummaries": [INFERENCE_PROFILE], "nextToken": "more"},
+        ),
+        ("bedrock", "GetInferenceProfile", {"inferenceProfileIdentifier": PROFILE_ARN}, INFERENCE_PROFILE),
+        (
+            "bedrock-runtime",
+            "CountTokens",
+            {"modelId": MODEL, "input": {"invokeModel": {"body": b'{"a": 1}'}}},
+            {"inputTokens": 12},
+        ),
+        ("bedrock-agent", "ListKnowledgeBases", {"maxResults": 5}, {"knowledgeBaseSummaries": [SUMMARY]}),
+        ("bedrock-agent", "GetKnowledgeBase", {"knowledgeBaseId": KB}, {"knowledgeBase": KNOWLEDGE_BASE}),
+        (
+            "bedrock-agent-runtime",
+            "Retrieve",
+            {
+                "knowledgeBaseId": KB,
+                "retrievalQuery": {"text": "Growth – 增长?"},
+                "retrievalConfiguration": {"vectorSearchConfiguration": {"numberOfResults": 4}},
+            },
+            {"retrievalResults": [PASSAGE]},
+        ),
+        ("bedrock-agent-runtime", "RetrieveAndGenerate", GENERATE, GENERATED),
+        (
+            "opensearchserverless",
+            "CreateCollection",
+            {"name": "letters"},
+            {"createCollectionDetail": COLLECTION},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_result_arrives_as_it_was_given(service_name, operation, params, answer):
+    with Service(Script({f"{service_name}.{operation}": answer})) as service:
+        boto = client(service, service_name)
+        response = boto._make_api_call(operation, dict(params))  # botocore adds its tokens
+        metadata = response.pop("ResponseMetadata")
+        assert json.loads(json.dumps(response, default=lambda time: time.isoformat())) == answer
+        assert (metadata["HTTPStatusCode"], metadata["RetryAttempts"], bool(metadata["RequestId"])) == (
+            boto.meta.service_model.operation_model(operation).http.get("responseCode", 200),
+            0,
+            True,
+        )
+        (call,) = service.calls
+        tokens = {"clientToken"}  # made by botocore
+        asked = {name: value for name, value in call.params.items() if name not in tokens}
+        assert (call.service, call.operation, asked, call.outcome) == (
+            service_name,
+            operation,
+            params,
+            "answered",
+        )
+
+
+def test_converse_gives_message_usage_and_what_was_asked():
+    picture = {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n"}}}
+    ask = {
+        "modelId": PROFILE_ARN,
+        "messages": [{"role": "user", "content": [{"text": "Größe?"}, picture]}],
+        "inferenceConfig": {"maxTokens": 50, "temperature": 0},
+        "additionalModelRequestFields": {"thinking": {"type": "adaptive", "n": 1.5}},
+    }
+    with Service(TALK) as service:
+        response = client(service).converse(**ask)
+        assert response["output"]["message"] == {"role": "assistant", "content": [{"text": "One two three."}]}
+        assert response["usage"] == {"inputTokens": 7, "outputTokens": 3, "totalTokens": 10}
+        assert response["stopReason"] == "end_turn"
+        assert repr(service.calls[0].params["inferenceConfig"]["temperature"]) == "0"
+        assert service.calls[0].params == ask
+
+
+def test_a_stream_gives_the_same_message():
+    with Service(TALK) as service:
+        events = list(client(service).converse_stream(**ASK)["stream"])
+        names = [next(iter(event)) for event in events]
+        delta = ["contentBlockDelta"] * 3
+        assert names == ["messageStart", *delta, "contentBlockStop", "messageStop", "metadata"]
+        assert text_of(events) == "One two three."
+        assert events[-1]["metadata"]["usage"]["totalTokens"] == 10
+
+
+def test_invoke_model_gives_a_message_of_the_messages_api():
+    with Service(TALK) as service:
+        response = client(service).invoke_model(**INVOKE)
+        message = Message.model_validate_json(response["body"].read())
+        assert response["contentType"] == "application/json"
+        assert [block.text for block in message.content if block.type == "text"] == ["One two three."]
+        assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 3)
+        assert service.calls[0].params == {"modelId": MODEL, "body": BODY.encode()}
+
+
+def test_invoke_model_stream_gives_events_of_the_messages_api():
+    with Service(TALK) as service:
+        response = client(service).invoke_model_with_response_stream(**INVOKE)
+        chunks = chunks_of(response)
+        assert response["contentType"] == "application/json"
+        assert [chunk["type"] for chunk in chunks if chunk["type"] != "content_block_delta"] == [
+            "message_start",
+            "content_block_start",
+            "content_block_stop",
+            "message_delta",
+            "message_stop",
+        ]
+        assert "".join(chunk.get("delta", {}).get("text", "") for chunk in chunks) == "One two three."
+
+
+@pytest.mark.parametrize("name", routes.SERVICES)
+def test_every_operation_of_a_service_finds_its_route(name):
+    """Built by botocore, for each operation, from the least that its input needs."""
+    unlike = []
+    model = session()._session.get_service_model(name)
+    serializer = create_serializer(model.protocol, include_validation=False)
+    sign = f"Credential=a/20260101/us-east-1/{model.signing_name}/aws4_request"
+    for operation in model.operation_names:
+        shape = model.operation_model(operation)
+        members = shape.input_shape.members if shape.input_shape else {}
+        labels = {n: "a/b:c" for n, m in members.items() if m.serialization.get("location") == "uri"}
+        request = serializer.serialize_to_request(labels, shape)
+        marker = {"query": operation, "json": request["headers"].get("X-Amz-Target")}.get(model.protocol, "")
+        route, found = routes.find(request["method"], request["url_path"], sign, marker)
+        if (route.service, route.operation.name) != (name, operation):
+            unlike.append(f"{operation} -> {route.service}.{route.operation.name}")
+        assert set(found.values()) <= {"a/b:c"}
+    tags = [
+        f"{verb} -> bedrock-agent.{verb}" for verb in ("ListTagsForResource", "TagResource", "UntagResource")
+    ]
+    assert unlike == (tags if name == "bedrock-agent-runtime" else [])
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_each_error_has_the_code_status_and_text_of_the_live_service(name):
+    with Service(TALK, On(refused(name))) as service:
+        code, status, message = ERRORS[name]
+        message = message.replace("{modelId}", MODEL).replace("{knowledgeBaseId}", "unknown")
+        for ask in (lambda: client(service).converse(**ASK), lambda: client(service).converse_stream(**ASK)):
+            assert error_of(ask) == (code, status, message)
+        assert [call.outcome for call in service.calls] == [code, code]
+
+
+def test_the_texts_of_the_errors_table():
+    texts = {name: text for name, (_, _, text) in ERRORS.items()}
+    assert "with on-demand throughput isn\u2019t supported." in texts["bare id"]
+    assert texts["no access"] == "You don't have access to the model with the specified model ID."
+    for name, part in {
+        "too many tokens": "Too many tokens, please wait",
+        "too many requests": "Too many requests, please wait",
+        "per day": "per day",
+        "marketplace": "Marketplace actions",
+        "form missing": "use case details have not been submitted",
+        "end of life": "reached the end of its life",
+        "legacy": "marked by provider as Legacy",
+        "bad id": "model identifier is invalid",
+        "expired": "security token included in the request is expired",
+    }.items():
+        assert part in texts[name]
+
+
+def test_errors_of_the_json_protocol_name_their_type():
+    with Service(Script({}), On(refused("no access"))) as service:
+        code, status, message = error_of(client(service, "opensearchserverless").list_collections)
+        assert [code, status, message] == ERRORS["no access"]
+
+
+def test_an_error_becomes_the_exception_class_of_the_client():
+    with Service(TALK, On(refused("end of life"))) as service:
+        runtime = client(service)
+        with pytest.raises(runtime.exceptions.ResourceNotFoundException):
+            runtime.invoke_model(**INVOKE)
+
+
+def test_errors_of_sts_come_as_xml_with_its_own_codes():
+    with Service(Script({}), On(refused("expired"))) as service:
+        code, status, message = error_of(client(service, "sts").get_caller_identity)
+        assert (code, status, message) == ("ExpiredToken", 403, ERRORS["expired"][2])
+
+
+def test_credentials_expire_half_way():
+    with Service(TALK, On(refused("expired"), calls=after(2))) as service:
+        runtime = client(service)
+        assert [runtime.converse(**ASK)["stopReason"] for _ in range(2)] == ["end_turn"] * 2
+        assert error_of(lambda: runtime.converse(**ASK))[0] == "ExpiredTokenException"
+        assert error_of(lambda: runtime.invoke_model(**INVOKE))[0] == "ExpiredTokenException"
+
+
+def test_botocore_retries_a_throttled_call_and_gives_up_on_a_refused_one():
+    faults = On(refused("too many tokens"), calls={1}), On(refused("bad id"), "InvokeModel")
+    with Service(TALK, *faults) as service:
+        runtime = client(service, retries={"total_max_attempts": 3, "mode": "standard"})
+        assert runtime.converse(**ASK)["ResponseMetadata"]["RetryAttempts"] == 1
+        assert error_of(lambda: runtime.invoke_model(**INVOKE))[0] == "ValidationException"
+        assert [call.outcome for call in service.calls] == [
+            "ThrottlingException",
+            "answered",
+            "ValidationException",
+        ]
+
+
+def test_faults_meet_the_operations_they_name():
+    faults = (
+        On(refused("bad id"), "Converse"),
+        On(refused("legacy"), "bedrock-runtime.Invoke*"),
+        On(refused("expired"), "bedrock.*"),
+    )
+    with Service(TALK, *faults) as service:
+        runtime = client(service)
+        assert error_of(lambda: runtime.converse(**ASK))[0] == "ValidationException"
+        assert error_of(lambda: runtime.invoke_model(**INVOKE))[0] == "ResourceNotFoundException"
+        assert text_of(list(runtime.converse_stream(**ASK)["stream"])) == "One two three."
+
+
+def test_chance_is_the_same_for_the_same_seed_whatever_the_order():
+    def outcomes(seed: int, workers: int) -> list[str]:
+        with Service(TALK, On(refused("too many requests"), probability=0.5), seed=seed) as service:
+            runtime = client(service)
+
+            def ask(_: int) -> None:
+                with suppress(runtime.exceptions.ThrottlingException):
+                    runtime.converse(**ASK)
+
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(ask, range(40)))
+            return [call.outcome for call in service.calls]
+
+    once = outcomes(1, 1)
+    assert {"answered", "ThrottlingException"} == set(once)
+    assert outcomes(1, 8) == once
+    assert outcomes(2, 1) != once
+
+
+# Connections
+
+
+def test_a_connection_dropped_before_the_answer():
+    with Service(TALK, On(dropped(), calls={1})) as service:
+        runtime = client(service)
+        with pytest.raises(ConnectionClosedError):
+            runtime.converse(**ASK)
+        assert runtime.converse(**ASK)["stopReason"] == "end_turn"
+        assert [call.outcome for call in service.calls] == ["dropped", "answered"]
+
+
+def test_nobody_listens_after_the_end():
+    with Service(TALK) as service:
+        runtime = client(service)
+        runtime.converse(**ASK)
+    with pytest.raises(EndpointConnectionError):
+        runtime.converse(**ASK)
+
+
+def test_a_slow_answer_is_a_read_timeout():
+    with Service(TALK, On(slow(before=60))) as service, pytest.raises(ReadTimeoutError):
+        client(service, read_timeout=0.2).converse(**ASK)
+
+
+def test_a_stream_that_stalls_is_a_read_timeout_of_urllib3():
+    with Service(TALK, On(slow(between=60), "ConverseStream")) as service:
+        stream = client(service, read_timeout=0.2).converse_stream(**ASK)["stream"]
+        with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+            list(stream)
+
+
+def test_latency_comes_from_the_distribution():
+    draws = []
+
+    def latency(rng):
+        draws.append(lognormal(median=0.01, sigma=0.5)(rng))
+        return draws[-1]
+
+    with Service(TALK, On(slow(latency))) as service:
+        runtime = client(service)
+        for _ in range(20):
+            runtime.converse(**ASK)
+        took = [call.ended - call.started for call in service.calls]
+    assert len(set(draws)) == 20 and min(draws) < 0.01 < max(draws)
+    assert all(seconds >= drawn for seconds, drawn in zip(took, draws, strict=True))
+
+
+@pytest.mark.parametrize("form", ["converse_stream", "invoke_model_with_response_stream"])
+def test_a_stream_cut_in_the_middle(form):
+    with Service(TALK, On(stream_ends(after=2))) as service:
+        response = getattr(client(service), form)(**(ASK if form == "converse_stream" else INVOKE))
+        stream = iter(response["stream" if form == "converse_stream" else "body"])
+        assert [bool(next(stream)) for _ in range(2)] == [True, True]
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            next(stream)
+        assert service.calls[0].outcome == "dropped"
+
+
+@pytest.mark.parametrize("name", STREAM_ERRORS)
+@pytest.mark.parametrize("form", ["converse_stream", "invoke_model_with_response_stream"])
+def test_an_exception_in_the_stream(form, name):
+    with Service(TALK, On(stream_ends(2, name))) as service:
+        response = getattr(client(service), form)(**(ASK if form == "converse_stream" else INVOKE))
+        stream = iter(response["stream" if form == "converse_stream" else "body"])
+        assert [bool(next(stream)) for _ in range(2)] == [True, True]
+        with pytest.raises(EventStreamError) as caught:
+            next(stream)
+        assert caught.value.response["Error"] == {"Code": name, "Message": STREAM_ERRORS[name]}
+        assert list(stream) == []
+
+
+def test_a_stream_arrives_event_by_event():
+    gate = threading.Event()
+    sent = []
+
+    def events():
+        for event in Reply("One two.").result("ConverseStream", ASK)["stream"]:
+            if len(sent) == 2:
+                assert gate.wait(20)
+            sent.append(event)
+            yield event
+
+    with Service(Script({"bedrock-runtime.ConverseStream": lambda params: {"stream": events()}})) as service:
+        stream = iter(client(service).converse_stream(**ASK)["stream"])
+        first = [next(stream), next(stream)]
+        assert len(sent) == 2
+        assert service.calls[0].ended is None
+        gate.set()
+        assert first + list(stream) == sent
+
+
+def test_bodies_nobody_expects():
+    with Service(TALK, On(garbled(), calls={1, 3}), On(garbled(""), calls={2})) as service:
+        runtime = client(service)
+        for _ in range(2):
+            assert "output" not in runtime.converse(**ASK)
+        assert runtime.invoke_model(**INVOKE)["body"].read() == b"<html>Bad gateway</html>"
+    with Service(TALK, On(garbled())) as service, pytest.raises(ParserError):
+        list(client(service).converse_stream(**ASK)["stream"])
+
+
+# What is different about an answer
+
+
+def test_thinking_comes_before_the_text_in_all_four_forms():
+    with Service(TALK, On(thinking("Hm."))) as service:
+        runtime = client(service)
+        thought, said = runtime.converse(**ASK)["output"]["message"]["content"]
+        assert thought["reasoningContent"]["reasoningText"]["text"] == "Hm."
+        assert said == {"text": "One two three."}
+
+        events = [event for event in runtime.converse_stream(**ASK)["stream"]]
+        deltas = [event["contentBlockDelta"] for event in events if "contentBlockDelta" in event]
+        assert [delta["contentBlockIndex"] for delta in deltas] == [0, 0, 1, 1, 1]
+        assert deltas[0]["delta"] == {"reasoningContent": {"text": "Hm."}}
+        assert text_of(events) == "One two three."
+
+        message = Message.model_validate_json(runtime.invoke_model(**INVOKE)["body"].read())
+        assert [block.type for block in message.content] == ["thinking", "text"]
+
+        chunks = chunks_of(runtime.invoke_model_with_response_stream(**INVOKE))
+        starts = [chunk for chunk in chunks if chunk["type"] == "content_block_start"]
+        assert [(chunk["index"], chunk["content_block"]["type"]) for chunk in starts] == [
+            (0, "thinking"),
+            (1, "text"),
+        ]
+
+
+@pytest.mark.parametrize(("keep", "left"), [(5, "One t"), (0, "")])
+def test_max_tokens_cuts_the_text_in_all_four_forms(keep, left):
+    with Service(TALK, On(max_tokens(keep))) as service:
+        runtime = client(service)
+        response = runtime.converse(**ASK)
+        assert response["output"]["message"]["content"] == [{"text": left}] * bool(left)
+        assert response["stopReason"] == "max_tokens"
+
+        events = list(runtime.converse_stream(**ASK)["stream"])
+        assert text_of(events) == left
+        assert ["contentBlockStop" in event for event in events].count(True) == bool(left)
+        assert [event["messageStop"] for event in events if "messageStop" in event] == [
+            {"stopReason": "max_tokens"}
+        ]
+
+        message = Message.model_validate_json(runtime.invoke_model(**INVOKE)["body"].read())
+        assert [block.text for block in message.content if block.type == "text"] == [left] * bool(left)
+        assert message.stop_reason == "max_tokens"
+
+        chunks = chunks_of(runtime.invoke_model_with_response_stream(**INVOKE))
+        assert "".join(chunk.get("delta", {}).get("text", "") for chunk in chunks) == left
+        assert chunks[-2]["delta"]["stop_reason"] == "max_tokens"
+
+
+def test_faults_add_up_and_leave_other_operations_alone():
+    answers = first_of(Script({"bedrock-agent-runtime.Retrieve": {"retrievalResults": [PASSAGE]}}), TALK)
+    with Service(answers, On(thinking()), On(max_tokens(3)), On(stream_ends(1))) as service:
+        content = client(service).converse(**ASK)["output"]["message"]["content"]
+        assert [next(iter(block)) for block in content] == ["reasoningContent", "text"]
+        assert content[1]["text"] == "One"
+        retrieved = client(service, "bedrock-agent-runtime").retrieve(
+            knowledgeBaseId=KB, retrievalQuery={"text": "Growth?"}
+        )
+        assert len(retrieved["retrievalResults"]) == 1
+
+
+# Who answers
+
+
+def test_a_script_gives_its_lines_in_turn_and_repeats_the_last():
+    lines = [
+        Reply("first"),
+        ServiceError("ConflictException", 409, "busy"),
+        lambda params: Reply(params["modelId"]),
+    ]
+    with Service(Script({"bedrock-runtime.Converse": lines})) as service:
+        runtime = client(service)
+        said = []
+        for _ in range(4):
+            try:
+                said.append(runtime.converse(**ASK)["output"]["message"]["content"][0]["text"])
+            except ClientError as error:
+                said.append(error.response["Error"]["Message"])
+        assert said == ["first", "busy", MODEL, MODEL]
+
+
+def test_a_plug_in_may_keep_state_and_refuse():
+    class KnowledgeBases:
+        def __init__(self) -> None:
+            self.names: dict[str, str] = {}
+
+        def __call__(self, service: str, operation: str, params: dict[str, Any]) -> Any:
+            match operation:
+                case "CreateKnowledgeBase":
+                    self.names[KB] = params["name"]
+                    return {"knowledgeBase": {**KNOWLEDGE_BASE, "name": params["name"]}}
+                case "DeleteKnowledgeBase" if self.names.pop(params["knowledgeBaseId"], None):
+                    return {"knowledgeBaseId": params["knowledgeBaseId"], "status": "DELETING"}
+                case "DeleteKnowledgeBase":
+                    raise ServiceError("ResourceNotFoundException", 404, "gone")
+            raise NoAnswer(operation)
+
+    with Service(first_of(KnowledgeBases(), TALK)) as service:
+        agent = client(service, "bedrock-agent")
+        create = {
+            "roleArn": "arn:aws:iam::123456789012:role/kb",
+            "knowledgeBaseConfiguration": {"type": "VECTOR"},
+        }
+        assert agent.create_knowledge_base(name="mine", **create)["knowledgeBase"]["name"] == "mine"
+        assert agent.delete_knowledge_base(knowledgeBaseId=KB)["status"] == "DELETING"
+        with pytest.raises(agent.exceptions.ResourceNotFoundException):
+            agent.delete_knowledge_base(knowledgeBaseId=KB)
+        assert client(service).converse(**ASK)["stopReason"] == "end_turn"
+
+
+def test_a_raw_answer_goes_out_as_it_is():
+    body = b'{"inputTokens": 5, "unknownToBotocore": 1}'
+    with Service(
+        lambda *_: Raw(body, headers={"content-type": "application/json", "x-extra": "1"})
+    ) as service:
+        response = client(service).count_tokens(modelId=MODEL, input={"converse": {}})
+        assert response["inputTokens"] == 5
+        assert response["ResponseMetadata"]["HTTPHeaders"]["x-extra"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "part"),
+    [
+        ({"inputTokens": "many"}, "LoopbackBadAnswer", "inputTokens"),
+        ({"tokens": 5}, "LoopbackBadAnswer", 'Unknown parameter in input: "tokens"'),
+        (lambda params: params["absent"], "LoopbackScriptError", "KeyError('absent')"),
+        ([], "LoopbackNoAnswer", "bedrock-runtime.CountTokens"),
+    ],
+)
+def test_a_mistake_in_a_script_reaches_its_author(answer, code, part):
+    with Service(Script({"bedrock-runtime.CountTokens": answer})) as service:
+        found, status, message = error_of(
+            lambda: client(service).count_tokens(modelId=MODEL, input={"converse": {}})
+        )
+        assert (found, status) == (code, 501 if code == "LoopbackNoAnswer" else 400)
+        assert part in message
+
+
+def test_a_mistake_in_an_event_reaches_its_author():
+    stream = [{"messageStart": {"role": "assistant"}}, {"messageStop": {"why": "end_turn"}}]
+    with Service(Script({"bedrock-runtime.ConverseStream": {"stream": stream}})) as service:
+        answer = client(service).converse_stream(**ASK)
+        with pytest.raises(EventStreamError, match='Unknown parameter in messageStop: "why"'):
+            list(answer["stream"])
+
+
+def test_what_is_not_signed_or_not_known_is_refused():
+    with Service(TALK) as service:
+        http = urllib3.PoolManager()
+        unsigned = http.request("POST", f"{service.url}/model/m/converse", body=b"{}")
+        assert (unsigned.status, unsigned.headers["x-amzn-errortype"].partition(":")[0]) == (
+            403,
+            "MissingAuthenticationTokenException",
+        )
+        assert error_of(client(service, "s3vectors").list_vector_buckets)[0] == "UnknownOperationException"
+        assert service.calls == []
+        http.clear()
+
+
+# Many at a time, and the end
+
+
+def test_sixteen_calls_at_a_time_are_counted():
+    together = threading.Barrier(16, timeout=20)
+
+    def answer(*_: Any) -> Any:
+        together.wait()
+        return Reply("Yes.").result("Converse", ASK)
+
+    with Service(answer) as service:
+        runtime = client(service)
+        with ThreadPoolExecutor(16) as pool:
+            asked = [{**ASK, "modelId": f"model-{number}"} for number in range(48)]
+            answers = list(pool.map(lambda ask: runtime.converse(**ask), asked))
+        assert {answer["stopReason"] for answer in answers} == {"end_turn"}
+        assert service.max_in_flight == 16
+        assert Counter(call.params["modelId"] for call in service.calls) == Counter(
+            ask["modelId"] for ask in asked
+        )
+        assert all(one.started <= other.started for one, other in pairwise(service.calls))
+
+
+def test_one_after_the_other_on_one_connection_is_never_two_in_flight():
+    with Service(TALK) as service:
+        runtime = client(service)
+        for _ in range(50):
+            runtime.converse(**ASK)
+            list(runtime.converse_stream(**ASK)["stream"])
+        assert service.max_in_flight == 1
+
+
+def test_the_end_does_not_wait_for_slow_answers_or_open_connections():
+    with ThreadPoolExecutor(1) as pool:
+        with Service(TALK, On(slow(before=600), "ConverseStream")) as service:
+            runtime = client(service)
+            runtime.converse(**ASK)
+            waiting = pool.submit(runtime.converse_stream, **ASK)
+            while len(service.calls) < 2:
+                assert not waiting.done()
+        with pytest.raises(ConnectionClosedError):
+            waiting.result(20)
+        assert [call.outcome for call in service.calls] == ["answered", "dropped"]
+    with closing(socket.socket()) as probe:
+        assert probe.connect_ex(("127.0.0.1", int(service.url.rpartition(":")[2]))) != 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a program cannot be asked to end there, only killed")
+def test_as_a_program(tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(
+        json.dumps(
+            {
+                "answers": {
+                    "bedrock-runtime.Converse": {"reply": {"text": "Hello."}},
+                    "bedrock-runtime.CountTokens": [
+                        {"inputTokens": 3},
+                        {"error": ["ValidationException", 400, "no"]},
+                    ],
+                },
+                "faults": [{"fault": "refused", "with": ["per day"], "operation": "Converse", "calls": [2]}],
+                "seed": 3,
+            }
+        ),
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "tests.loopback", "--port", "0", "--script", str(script)]
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            runtime = client(SimpleNamespace(url=program.stdout.readline().strip()))
+            assert runtime.converse(**ASK)["output"]["message"]["content"] == [{"text": "Hello."}]
+            assert error_of(lambda: runtime.converse(**ASK))[2] == ERRORS["per day"][2]
+            count = {"modelId": MODEL, "input": {"converse": {}}}
+            assert runtime.count_tokens(**count)["inputTokens"] == 3
+            assert error_of(lambda: runtime.count_tokens(**count))[0] == "ValidationException"
+        finally:
+            program.send_signal(signal.SIGTERM)
+            last = program.communicate(timeout=20)[0]
+    assert json.loads(last) == {
+        "calls": {
+            "bedrock-runtime.Converse ThrottlingException": 1,
+            "bedrock-runtime.Converse answered": 1,
+            "bedrock-runtime.CountTokens ValidationException": 1,
+            "bedrock-runtime.CountTokens answered": 1,
+        },
+        "max_in_flight": 1,
+    }
+    assert program.returncode == 0
+
+
+# LangChain
+
+
+def chat(service: Service) -> ChatBedrockConverse:
+    control = client(service, "bedrock")
+    return ChatBedrockConverse(model=MODEL, client=client(service), bedrock_client=control, max_tokens=50)
+
+
+def test_langchain_invoke_and_stream():
+    with Service(TALK) as service:
+        model = chat(service)
+        message = model.invoke("Hello?")
+        assert message.text == "One two three."
+        assert message.usage_metadata["total_tokens"] == 10
+        pieces = list(model.stream("Hello?"))
+        assert "".join(piece.text for piece in pieces) == "One two three."
+        assert [call.operation for call in service.calls] == ["Converse", "ConverseStream"]
+        assert service.calls[0].params["inferenceConfig"] == {"maxTokens": 50}
+
+
+def test_langchain_thinking_errors_and_broken_streams():
+    faults = (
+        On(thinking("Hm."), calls={1}),
+        On(refused("bare id"), calls={2}),
+        On(stream_ends(2, "throttlingException"), calls={3}),
+    )
+    with Service(TALK, *faults) as service:
+        model = chat(service)
+        message = model.invoke("Hello?")
+        assert message.content[0]["type"] == "reasoning_content"
+        assert message.text == "One two three."
+        assert "isn\u2019t supported" in error_of(lambda: model.invoke("Hello?"))[2]
+        with pytest.raises(EventStreamError, match="Too many tokens"):
+            list(model.stream("Hello?"))
+
+
+def test_langchain_retriever():
+    answers = Script({"bedrock-agent-runtime.Retrieve": {"retrievalResults": [PASSAGE]}})
+    with Service(answers, On(refused("no knowledge base"), calls={2})) as service:
+        retriever = AmazonKnowledgeBasesRetriever(
+            knowledge_base_id=KB,
+            retrieval_config={"vectorSearchConfiguration": {"numberOfResults": 4}},
+            client=client(service, "bedrock-agent-runtime"),
+        )
+        (document,) = retriever.invoke("Growth?")
+        assert document.page_content == "Revenue grew — 13 %."
+        assert document.metadata["score"] == 0.5
+        assert document.metadata["source_metadata"] == PASSAGE["metadata"]
+        asked = service.calls[0].params
+        assert asked["retrievalConfiguration"]["vectorSearchConfiguration"]["numberOfResults"] == 4
+        with pytest.raises(ClientError, match=f"Knowledge base with id {KB}"):
+            retriever.invoke("Growth?")
