@@ -43,6 +43,9 @@ outputs: $(VENV)/.maintainer ## run the notebooks offline and store their output
 letters: setup ## fetch Amazon's original shareholder letters
 	@$(BIN)/python -m tools.fetch_letters
 
+letters-digest: $(VENV)/.maintainer ## build the digest PDFs from data/letters/source
+	@$(BIN)/python -m tools.build_letters
+
 record: $(VENV)/.maintainer ## answer from your AWS account and keep the answers (costs money)
 	@$(BIN)/python -m tools.record $(NOTEBOOKS)
 

@@ -79,15 +79,12 @@ def _installed(name: str) -> str:
 def _documents() -> Row:
     from helpers.offline_index import open_index
 
-    index = open_index(settings().letters_dir, settings().cache_dir)
-    pdfs = len(list(settings().letters_dir.glob("*.pdf")))
-    for name, reason in index.skipped.items():
-        return Row("documents", f"{pdfs} PDFs", f"{name} is left out: {reason}")
-    if not pdfs:
-        return Row(
-            "documents", "no PDF", f"put PDFs into {settings().letters_dir}, or unset WORKSHOP_LETTERS_DIR"
-        )
-    return Row("documents", f"{pdfs} PDFs to ask")
+    try:
+        index = open_index(settings().letters_dir, settings().cache_dir)
+    except WorkshopError as error:
+        return Row("documents", "no PDF", str(error))
+    left_out = "; ".join(f"{name} is left out: {reason}" for name, reason in index.skipped.items())
+    return Row("documents", f"{len(list(settings().letters_dir.glob('*.pdf')))} PDFs to ask", left_out)
 
 
 def _mode() -> Row:
