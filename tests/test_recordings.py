@@ -271,7 +271,9 @@ def test_entries_are_sorted_and_events_stand_one_on_a_line(tmp_path):
     recording.add(entry("a.A", {"x": 1}, {"json": {}}))
     recording.save()
     lines = recording.path.read_text(encoding="utf-8").splitlines()
-    assert sum('"event": "x"' in line for line in lines) == 3
+    assert [line.strip() for line in lines if '"event": "x"' in line] == [
+        f'{{"event": "x", "data": {{"text": "line {number}"}}}}{"," * (number < 2)}' for number in range(3)
+    ]
     assert [each["call"] for each in json.loads(recording.path.read_text())["entries"]] == ["a.A", "b.Z"]
     again = Recording(recording.path)
     again.save()

@@ -60,10 +60,11 @@ class Recording:
     def save(self, secrets: tuple[str, ...] = ()) -> None:
         """Write the whole file at once, sorted and scrubbed: readers see the old file or the new one."""
         with self._lock:
-            entries = sorted(self.entries, key=key)
+            streams: list[str] = []
+            entries = [_with_stream_apart(entry, streams) for entry in sorted(self.entries, key=key)]
             head = {"notebook": self.path.stem.removesuffix(".new"), "date": self.date}
             text = json.dumps({**head, "entries": entries}, ensure_ascii=False, indent=1)
-            text = _EVENT_LIST.sub(_one_event_a_line, text)
+            text = _STREAM.sub(lambda found: streams[int(found[1])], text)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             beside = self.path.with_suffix(f".{os.getpid()}.part")
             beside.write_text(scrub(text, secrets) + "\n", encoding="utf-8")
@@ -88,12 +89,16 @@ _WAYS_ON = (
     "Two ways on: undo the edit and run the cell again, or ask the real service with WORKSHOP_MODE=live "
     "(00_setup_check tells how)."
 )
-_EVENT_LIST = re.compile(r'(?<="events": )\[\n.*?\n   \]', re.DOTALL)
+_STREAM = re.compile(r'"~stream (\d+)~"')
 
 
-def _one_event_a_line(found: re.Match[str]) -> str:
-    lines = ",\n    ".join(json.dumps(event, ensure_ascii=False) for event in json.loads(found[0]))
-    return f"[\n    {lines}\n   ]"
+def _with_stream_apart(entry: dict[str, Json], streams: list[str]) -> dict[str, Json]:
+    """`entry` with a mark for its events, which go into `streams` as text with one event a line."""
+    if "events" not in entry.get("body", {}):
+        return entry
+    lines = ",\n     ".join(json.dumps(event, ensure_ascii=False) for event in entry["body"]["events"])
+    streams.append(f"[\n     {lines}\n    ]")
+    return {**entry, "body": {"events": f"~stream {len(streams) - 1}~"}}
 
 
 def key(entry: dict[str, Json]) -> str:
