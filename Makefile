@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 UV     := $(BIN)/python -m uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab test outputs letters letters-digest record bench lock clean
+.PHONY: help setup run lab test outputs letters letters-digest boards record bench lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ letters: setup ## fetch Amazon's original shareholder letters
 
 letters-digest: $(VENV)/.maintainer ## build the digest PDFs from data/letters/source
 	@$(BIN)/python -m tools.build_letters
+
+boards: $(VENV)/.maintainer ## draw the circuit boards of data/boards
+	@$(BIN)/python -m tools.build_boards
 
 record: $(VENV)/.maintainer ## answer from your AWS account and keep the answers (costs money)
 	@$(BIN)/python -m tools.record $(NOTEBOOKS)

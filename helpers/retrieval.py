@@ -106,3 +106,12 @@ def sources(passages: Sequence[Passage]) -> str:
     return "\n".join(
         f"{number}. {each.place} (score {each.score:.2f})" for number, each in enumerate(passages, 1)
     )
+
+
+def table(passages: Sequence[Passage]) -> str:
+    """A Markdown table of the passages: number, score, file, page and the first words."""
+    rows = ["| | score | file | page | begins with |", "|---|---|---|---|---|"]
+    for number, each in enumerate(passages, 1):
+        words = each.text[:70].replace("|", "\\|")
+        rows.append(f"| {number} | {each.score:.2f} | {each.source} | {each.page or '-'} | {words}… |")
+    return "\n".join(rows)

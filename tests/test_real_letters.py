@@ -25,7 +25,7 @@ def test_the_retrieval_part_runs_over_the_real_letters(tmp_path, monkeypatch, ca
         for cell in code[2:]
         if "retrieval.retrieve(" in cell and "exam" not in cell and "ask(" not in cell
     ]
-    pictures = [cell for cell in code if "ax.barh" in cell]
+    pictures = [cell for cell in code if "bars(labels, scores" in cell]
     cells = [code[0], f"{knowledge_base}\n{opening}", asking[0], *pictures, *asking[1:]]
     copy = tmp_path / "retrieval_part.ipynb"
     write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), copy)

@@ -77,6 +77,13 @@ def test_sources_are_a_numbered_list():
     assert retrieval.sources(passages) == "1. x.pdf, page 3 (score 0.51)\n2. z.pdf (score 0.10)"
 
 
+def test_a_table_shows_one_row_a_passage():
+    passages = [Passage("a | b " * 30, "x.pdf", 3, 0.512), Passage("c", "z.pdf", None, 0.1)]
+    rows = retrieval.table(passages).splitlines()
+    assert len(rows) == 4 and rows[3] == "| 2 | 0.10 | z.pdf | - | c… |"
+    assert rows[2].startswith("| 1 | 0.51 | x.pdf | 3 | a \\| b a")
+
+
 def test_the_knowledge_base_of_a_live_run(change, tmp_path):
     change(mode="live", recordings_dir=tmp_path)
     recordings.use("lesson")

@@ -1,0 +1,136 @@
+"""data/boards: the same bytes again, and a truth that holds exactly the pixels that changed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+BOARDS = ROOT / "data" / "boards"
+TYPES = {"missing_hole", "mouse_bite", "open_circuit", "short", "spur", "spurious_copper"}
+TRUTH: list[dict[str, Any]] = json.loads((BOARDS / "truth.json").read_text(encoding="utf-8"))
+EVALUATION = [row for row in TRUTH if Path(row["file"]).stem.startswith("board_")]
+# Every design, the chart, the planted spur, single defects and pairs. The whole set takes most of a minute;
+# it is built when BUILD_ALL_BOARDS=1.
+SAMPLE = ("chart", "spur", "board_03", "board_13", "board_17", "design_b")
+
+
+def changed(row: dict[str, Any]) -> NDArray[np.bool_]:
+    """Return which pixels (H, W) of a picture differ from the good board of its design."""
+    picture, good = (np.asarray(Image.open(BOARDS / f)) for f in (row["file"], f"eval/{row['design']}.png"))
+    return np.any(picture != good, axis=-1)
+
+
+def faults(difference: NDArray[np.bool_], defects: list[dict[str, Any]]) -> list[str]:
+    """Return what is wrong with the boxes of one picture."""
+    rest, found = difference.copy(), []
+    for defect in defects:
+        x0, y0, x1, y1 = defect["box"]
+        inside = difference[y0:y1, x0:x1]
+        rest[y0:y1, x0:x1] = False
+        if not inside.any():
+            found.append(f"{defect}: nothing changed in the box")
+        elif not all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
+            found.append(f"{defect}: the box is wider than the change")
+    if rest.any():
+        found.append(f"{int(rest.sum())} changed pixels outside the boxes")
+    return found
+
+
+def test_building_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    everything = os.environ.get("BUILD_ALL_BOARDS") == "1"
+    command = [sys.executable, str(ROOT / "tools" / "build_boards.py"), "--out", str(tmp_path)]
+    subprocess.run(command if everything else [*command, "--only", *SAMPLE], check=True, timeout=600)
+    made = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}
+    committed = {path.relative_to(BOARDS).as_posix() for path in BOARDS.rglob("*") if path.is_file()}
+    generated = {name for name in committed if not name.startswith("fonts/") and name != "README.md"}
+    assert set(made) == {name for name in generated if everything or Path(name).stem in SAMPLE}
+    different = [name for name, path in made.items() if path.read_bytes() != (BOARDS / name).read_bytes()]
+    assert not different
+
+
+@pytest.mark.parametrize("row", TRUTH, ids=lambda row: Path(row["file"]).stem)
+def test_boxes_hold_exactly_what_changed(row: dict[str, Any]) -> None:
+    assert faults(changed(row), row["defects"]) == []
+
+
+def test_a_shifted_box_is_caught() -> None:
+    for row in TRUTH:
+        for i, defect in enumerate(row["defects"]):
+            moved = [v + d for v, d in zip(defect["box"], (3, 0, 3, 0), strict=True)]
+            wrong = [*row["defects"][:i], {**defect, "box": moved}, *row["defects"][i + 1 :]]
+            assert faults(changed(row), wrong), f"{row['file']}: a box moved by 3 px went unnoticed"
+
+
+def test_a_forgotten_box_is_caught() -> None:
+    row = next(row for row in TRUTH if len(row["defects"]) == 2)
+    assert faults(changed(row), row["defects"][:1])
+
+
+def test_the_evaluation_set_is_large_and_mixed_enough() -> None:
+    assert len(EVALUATION) >= 24
+    assert {row["design"] for row in EVALUATION} == {"design_a", "design_b", "design_c"}
+    kinds = Counter(defect["type"] for row in EVALUATION for defect in row["defects"])
+    assert set(kinds) == TYPES
+    assert min(kinds.values()) >= 3
+    sizes = Counter(len(row["defects"]) for row in EVALUATION)
+    assert sizes[0] >= 6
+    assert sizes[2] >= 2
+    for kind in TYPES:
+        assert len({row["design"] for row in EVALUATION if kind in {d["type"] for d in row["defects"]}}) == 3
+
+
+def test_defects_are_small_as_in_life() -> None:
+    for row in TRUTH:
+        for defect in row["defects"]:
+            x0, y0, x1, y1 = defect["box"]
+            limit = 60 if defect["type"] == "missing_hole" else 40
+            assert 8 <= max(x1 - x0, y1 - y0) <= limit, (row["file"], defect)
+
+
+def test_file_names_give_nothing_away() -> None:
+    names = sorted(path.stem for path in (BOARDS / "eval").glob("*.png"))
+    assert names == [
+        *(f"board_{n:02d}" for n in range(1, len(EVALUATION) + 1)),
+        "design_a",
+        "design_b",
+        "design_c",
+    ]
+    # Neither does the order: no type, and no good board, sits in one half alone.
+    half = len(EVALUATION) // 2
+    for rows in (EVALUATION[:half], EVALUATION[half:]):
+        assert any(not row["defects"] for row in rows)
+        assert {defect["type"] for row in rows for defect in row["defects"]} == TYPES
+
+
+def test_pictures_are_small_readable_and_carry_no_text() -> None:
+    for path in (*BOARDS.glob("*.png"), *(BOARDS / "eval").glob("*.png")):
+        assert path.stat().st_size < 1_000_000
+        with Image.open(path) as picture:
+            assert picture.mode == "RGB"
+            assert 1200 <= picture.width <= 1600
+            assert picture.info == {}, f"{path.name} carries metadata"
+    for row in TRUTH:
+        with Image.open(BOARDS / row["file"]) as picture:
+            assert picture.size == (row["width"], row["height"])
+
+
+def test_the_planted_spur_is_the_only_difference_of_the_pair() -> None:
+    good, spur = (next(row for row in TRUTH if row["file"] == name) for name in ("good.png", "spur.png"))
+    assert good["defects"] == []
+    assert [defect["type"] for defect in spur["defects"]] == ["spur"]
+    assert not changed(good).any()
+
+
+def test_the_gerber_files_name_copper_drills_mask_legend_and_outline() -> None:
+    for design in ("design_a", "design_b", "design_c"):
+        files = {path.name.split("-")[1] for path in (BOARDS / "gerber" / design).iterdir()}
+        assert {"F.Cu.gbr", "B.Cu.gbr", "F.Mask.gbr", "F.SilkS.gbr", "Edge.Cuts.gbr", "PTH.drl"} <= files
