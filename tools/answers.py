@@ -55,7 +55,10 @@ def listen(folder: str) -> None:
             if PENDING not in (here / "request.json").read_text(encoding="utf-8"):
                 write_prompt(call, params, here)
             # The cell goes on with a mark in place of the answer, so that one run finds every open request.
-            return {"origin": "none", "body": _body(call, params["modelId"], PENDING, False, 0)}
+            return {
+                "origin": "none",
+                "body": _body(call, params["modelId"], PENDING, False, {"inputTokens": 0}),
+            }
 
     recordings.Seam.answer = noting  # type: ignore[method-assign]
 
@@ -102,11 +105,16 @@ def ask(name: str) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     preamble = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
     preamble += f"from tools import answers; answers.listen({str(folder)!r})"
-    outcome = execute(FOLDER / f"{name}.ipynb", environment(), preamble=preamble, keep_going=True)
-    for cell in outcome.notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "error" and output.ename != "RecordingMissing":
-                print(f"  {cell.id}: {output.ename}: {output.evalue[:200]}")
+    path = FOLDER / f"{name}.ipynb"
+    # A lesson with prompts in two languages is asked in both.
+    both = "settings().language" in path.read_text(encoding="utf-8")
+    for language in ("en", "zh")[: 1 + both]:
+        env = {**environment(), "WORKSHOP_LANGUAGE": language}
+        outcome = execute(path, env, preamble=preamble, keep_going=True)
+        for cell in outcome.notebook.cells:
+            for output in cell.get("outputs", []):
+                if output.output_type == "error" and output.ename != "RecordingMissing":
+                    print(f"  {cell.id}: {output.ename}: {output.evalue[:200]}")
     prompts = sorted(folder.glob("*/prompt.md"))
     print(*(f"  open: {path.parent.relative_to(ROOT)}" for path in prompts), sep="\n")
     return len(prompts)
@@ -115,11 +123,14 @@ def ask(name: str) -> int:
 def take(name: str) -> None:
     """Add every answer found under build/asks/`name`; drop entries that the notebook no longer asks for."""
     recording = Recording(RECORDINGS / f"{name}.json")
-    seen = set()
-    for path in sorted((ASKS / name).glob("*/request.json")):
+    seen, cached = set(), set()
+    asked = sorted((ASKS / name).glob("*/request.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in asked:
         request = json.loads(path.read_text(encoding="utf-8"))
         seen.add(key(request))
-        entry = _entry(request, path.parent)
+        prefix = json.dumps(_before_cache_point(request["request"]))
+        entry = _entry(request, path.parent, in_cache=prefix in cached)
+        cached.add(prefix)
         if entry:
             recording.entries = [old for old in recording.entries if key(old) != key(entry)]
             recording.entries.append(entry)
@@ -132,7 +143,14 @@ def take(name: str) -> None:
     recording.save()
 
 
-def _entry(request: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+def _before_cache_point(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """The content blocks of the first message up to its cache point; none without one."""
+    blocks = request.get("messages", [{}])[0].get("content", [])
+    places = [number for number, block in enumerate(blocks) if "cachePoint" in block]
+    return blocks[: places[-1]] if places else []
+
+
+def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, Any] | None:
     call = request["call"]
     written = {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}
     for origin, path in written.items():
@@ -143,8 +161,14 @@ def _entry(request: dict[str, Any], folder: Path) -> dict[str, Any] | None:
         return None
     text = (folder / "reply.md").read_text(encoding="utf-8").strip("\n")
     prompt = (folder / "prompt.md").read_text(encoding="utf-8")
-    pictures = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.(png|jpeg|gif|webp)", path.name)]
-    tokens_in = text_tokens(prompt) + sum(image_tokens(path) for path in pictures)
+    names = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.(png|jpeg|gif|webp)", path.name)]
+    pictures = [image_tokens(path) for path in sorted(names, key=lambda path: int(path.stem))]
+    prefix = _before_cache_point(request["request"])
+    kept = sum(pictures[: sum("image" in block for block in prefix)])
+    kept += text_tokens("".join(block.get("text", "") for block in prefix))
+    usage = {"inputTokens": text_tokens(prompt) + sum(pictures) - kept}
+    if kept:
+        usage |= {"cacheReadInputTokens": kept * in_cache, "cacheWriteInputTokens": kept * (not in_cache)}
     _, _, limit, _ = messages_of(call, _reopened(request["request"]))
     return {
         "call": call,
@@ -152,7 +176,7 @@ def _entry(request: dict[str, Any], folder: Path) -> dict[str, Any] | None:
         "estimated": ["usage", "latency"],
         "request": request["request"],
         "body": _body(
-            call, request["request"]["modelId"], cut(text, limit), text_tokens(text) > limit, tokens_in
+            call, request["request"]["modelId"], cut(text, limit), text_tokens(text) > limit, usage
         ),
     }
 
@@ -162,11 +186,12 @@ def _reopened(request: dict[str, Any]) -> dict[str, Any]:
     return {**request, "body": json.dumps(request["body"]["json"])} if "body" in request else request
 
 
-def _body(call: str, model: str, text: str, is_cut: bool, tokens_in: int) -> dict[str, Any]:
+def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int]) -> dict[str, Any]:
     """The response body that carries `text`, in the form of the operation."""
     tokens_out = text_tokens(text)
     stop = "max_tokens" if is_cut else "end_turn"
-    usage = {"inputTokens": tokens_in, "outputTokens": tokens_out, "totalTokens": tokens_in + tokens_out}
+    usage = {**usage, "outputTokens": tokens_out}
+    usage["totalTokens"] = sum(usage.values())
     metrics = {"latencyMs": 900 + 15 * tokens_out}
     pieces = [text[start : start + _STREAMED] for start in range(0, len(text), _STREAMED)]
     match call.partition(".")[2]:
@@ -200,7 +225,7 @@ def _body(call: str, model: str, text: str, is_cut: bool, tokens_in: int) -> dic
                     "content": [{"type": "text", "text": text}],
                     "stop_reason": stop,
                     "stop_sequence": None,
-                    "usage": {"input_tokens": tokens_in, "output_tokens": tokens_out},
+                    "usage": {"input_tokens": usage["inputTokens"], "output_tokens": tokens_out},
                 }
             }
     raise ValueError(f"no form of an answer is known for {call}")
