@@ -30,13 +30,13 @@ class Passage:
 
 
 def knowledge_base_id() -> str:
-    """The knowledge base to ask: WORKSHOP_KNOWLEDGE_BASE_ID, else the one that notebook 03 made."""
+    """The knowledge base to ask: WORKSHOP_KNOWLEDGE_BASE_ID, else the one in workshop.json."""
     if recordings.active().mode == "replay":
         return REPLAY_KNOWLEDGE_BASE
     found = settings().knowledge_base_id or read_state().get("knowledge_base_id")
     if not found:
         raise WorkshopError(
-            "No knowledge base yet. Run 03_create_knowledge_base, or set WORKSHOP_KNOWLEDGE_BASE_ID in .env."
+            "No knowledge base is set. Put its id into .env: WORKSHOP_KNOWLEDGE_BASE_ID=... (Bedrock console)."
         )
     return str(found)
 

@@ -30,7 +30,6 @@ class Settings(BaseSettings):
     model: str = "claude-sonnet-5-5"
     geography: str = "global"
     knowledge_base_id: str = ""
-    store: Literal["opensearch", "s3vectors"] = "opensearch"
     letters_dir: Path = ROOT / "data" / "letters"
     recordings_dir: Path = ROOT / "data" / "recordings"
     cache_dir: Path = ROOT / "build" / "cache"
@@ -65,12 +64,12 @@ def settings() -> Settings:
 
 
 def read_state() -> dict[str, Any]:
-    """What notebook 03 has made so far (ids and names); empty before it ran."""
+    """Ids and names of what the workshop made in the account (workshop.json); empty without that file."""
     path = settings().state_file
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise WorkshopError(
-            f"{path} is not valid JSON ({error}). Move it away; 99_clean_up finds what is left by listing."
+            f"{path} is not valid JSON ({error}). Move it away and set WORKSHOP_KNOWLEDGE_BASE_ID in .env."
         ) from error
     return state

@@ -15,6 +15,11 @@ from helpers.settings import PREFIX, settings
 def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith((PREFIX, "AWS_"))]:
         monkeypatch.delenv(name)
+    # Live-mode tests talk to services on this machine: nobody's own AWS files or proxies may play a part.
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("WORKSHOP_MODE", "replay")
     monkeypatch.setenv("WORKSHOP_STATE_FILE", str(tmp_path / "workshop.json"))
     settings.cache_clear()

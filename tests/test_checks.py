@@ -98,8 +98,8 @@ def test_a_model_at_its_end_names_its_successor(live):
     assert "end of life on 2026-07-30. Use claude-sonnet-5-5" in rows["model"].to_do
 
 
-def test_no_knowledge_base_points_to_its_notebook(live):
-    assert "03_create_knowledge_base" in live(knowledge_base_id="")["knowledge base"].to_do
+def test_no_knowledge_base_points_to_its_setting(live):
+    assert "WORKSHOP_KNOWLEDGE_BASE_ID" in live(knowledge_base_id="")["knowledge base"].to_do
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):

@@ -107,10 +107,13 @@ GENERATE: dict[str, Any] = {
 COLLECTION = {"id": "c123", "name": "letters", "status": "CREATING", "createdDate": 1767323045000}
 
 
+NEUTRAL = {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED"}
+
+
 @pytest.fixture(autouse=True)
 def plain_environment_and_nothing_left_running(monkeypatch):
     for name in os.environ:
-        if name.startswith("AWS_") or name.lower() in ("http_proxy", "all_proxy"):
+        if (name.startswith("AWS_") and name not in NEUTRAL) or name.lower() in ("http_proxy", "all_proxy"):
             monkeypatch.delenv(name)
     before = set(threading.enumerate())
     yield

@@ -87,7 +87,7 @@ def test_a_table_shows_one_row_a_passage():
 def test_the_knowledge_base_of_a_live_run(change, tmp_path):
     change(mode="live", recordings_dir=tmp_path)
     recordings.use("lesson")
-    with pytest.raises(WorkshopError, match="Run 03_create_knowledge_base"):
+    with pytest.raises(WorkshopError, match="WORKSHOP_KNOWLEDGE_BASE_ID="):
         retrieval.knowledge_base_id()
     (tmp_path / "workshop.json").write_text('{"knowledge_base_id": "ABCDEFGHIJ"}')
     assert retrieval.knowledge_base_id() == "ABCDEFGHIJ"

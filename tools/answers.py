@@ -69,7 +69,13 @@ def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, 
         system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
         limit = params.get("inferenceConfig", {}).get("maxTokens", 4096)
         form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
-        return system, params["messages"], limit, json.loads(form["schema"]) if form else {}
+        schema = form.get("schema", "{}")  # in a stored request its text stands opened
+        return (
+            system,
+            params["messages"],
+            limit,
+            schema["json"] if isinstance(schema, dict) else json.loads(schema),
+        )
     body = json.loads(params["body"])
     return body.get("system", ""), body["messages"], body["max_tokens"], {}
 

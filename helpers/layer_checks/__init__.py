@@ -59,7 +59,7 @@ class Layer:
     parameters: int
 
 
-def harness(probe: Literal["layers", "gradients", "training"], **options: float) -> str:
+def harness(probe: Literal["layers", "gradients", "training", "speed"], **options: float) -> str:
     """Return a probe's text for `sandbox.run_python(code, harness=...)`; options as in `probes`."""
     source = Path(__file__).with_name("probes.py").read_text(encoding="utf-8")
     return f"{source}\n\nprobe_{probe}(answer, results, **{options!r})\n"
