@@ -146,6 +146,14 @@ def test_control_an_edited_prompt_and_a_missing_recording_stop_the_lesson(tmp_pa
     assert "no recorded answer to bedrock-runtime.ConverseStream" in execute(path, env).error
 
 
+def test_the_board_lesson_speaks_chinese_too():
+    path = FOLDER / "01_pcb_defect_inspection.ipynb"
+    outcome = execute(path, {**environment(), "WORKSHOP_LANGUAGE": "zh"})
+    assert not outcome.error
+    answers = [output for cell in code_cells(outcome.notebook) for output in cell.outputs]
+    assert any("毛刺" in output.get("data", {}).get("text/markdown", "") for output in answers)
+
+
 def test_an_edited_question_to_retrieve_gets_real_passages(tmp_path):
     path = FOLDER / "04_financial_rag.ipynb"
     text = path.read_text(encoding="utf-8")
