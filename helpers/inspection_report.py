@@ -63,10 +63,10 @@ def confusion(found: Mapping[str, Found], truth: Mapping[str, Truth]) -> NDArray
 
 
 def show_confusion(table: NDArray[np.int_], title: str) -> None:
-    """Draw the counts of `confusion`; the title should say whose answers they are."""
+    """Draw the counts of `confusion`, and the recall of each type; the title should say whose answers they are."""
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(figsize=(6.6, 5.4), layout="constrained")
+    figure, (axes, beside) = plt.subplots(1, 2, figsize=(11, 5), width_ratios=(3, 2), layout="constrained")
     axes.imshow(table, cmap="Blues")
     for (row, column), count in np.ndenumerate(table):
         if count:
@@ -74,7 +74,12 @@ def show_confusion(table: NDArray[np.int_], title: str) -> None:
             axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
     axes.set_xticks(range(len(table)), [*TYPES, "nothing"], rotation=40, ha="right")
     axes.set_yticks(range(len(table)), [*TYPES, "good board"])
-    axes.set(title=title, xlabel="reported (defects)", ylabel="truth (defects)")
+    axes.set(title="confusion matrix", xlabel="reported (defects)", ylabel="truth (defects)")
+    recall = table.diagonal()[:-1] / np.maximum(1, table[:-1].sum(axis=1))
+    beside.bar_label(beside.barh(TYPES, recall, color="#0072B2"), fmt="%.2f", padding=3)
+    beside.invert_yaxis()
+    beside.set(title="recall by type", xlabel="share of defects whose type was named", xlim=(0, 1.15))
+    figure.suptitle(title)
     plt.show()
 
 
