@@ -44,6 +44,10 @@ def test_is_run_from_top_to_bottom_and_clean(path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert not [output for output in outputs if output.output_type == "error"]
     assert not FORBIDDEN.search("\n".join(cell.source for cell in notebook.cells))
+    uncompared = [
+        cell.source for cell in code_cells(notebook) if "nbval-ignore-output" in cell.metadata.get("tags", [])
+    ]
+    assert all('"speed"' in source for source in uncompared), "only a cell that times code may go uncompared"
     # Executed again and written, the file must not change for any reason but its outputs.
     before = json.loads(path.read_text(encoding="utf-8"))
     normalise(notebook)

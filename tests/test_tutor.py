@@ -1,6 +1,8 @@
-"""The tutor lesson judges the answer it is given: another answer, another verdict."""
+"""The tutor lesson judges the answer it is given: another answer, another verdict, and the lesson goes on."""
 
 import json
+
+import nbformat
 
 from helpers.settings import ROOT
 from tools.notebooks import FOLDER, environment, execute
@@ -22,28 +24,39 @@ def put_text(entry, text):
     deltas[0]["data"]["delta"]["text"] = text
 
 
-def table_in(outcome):
-    data = [output.get("data", {}) for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
-    return next(each["text/markdown"] for each in data if "Conv2D" in each.get("text/markdown", ""))
+def checked_layers(notebook):
+    data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    tables = [each["text/markdown"] for each in data if "| verdict |" in each.get("text/markdown", "")]
+    assert len(tables) == 1
+    return {row.split("|")[1].strip(): row.split("|")[5].strip(" *") for row in tables[0].splitlines()[2:]}
 
 
-def test_control_a_wrong_padding_in_the_answer_is_caught(tmp_path):
+def test_control_a_wrong_padding_in_the_answer_is_caught_and_the_lesson_goes_on(tmp_path):
     stored = json.loads((ROOT / "data/recordings/02_coding_tutor.json").read_text(encoding="utf-8"))
-    whole = [
+    turns = [entry for entry in stored["entries"] if entry["call"] == "bedrock-runtime.ConverseStream"]
+    (whole,) = (
         entry
-        for entry in stored["entries"]
-        if entry["call"] == "bedrock-runtime.ConverseStream"
-        and entry["request"]["inferenceConfig"] == {"maxTokens": 4096}
+        for entry in turns
+        if entry["request"]["inferenceConfig"] == {"maxTokens": 4096}
         and len(entry["request"]["messages"]) == 1
-    ]
-    assert len(whole) == 1 and text_of(whole[0]).count(RIGHT) == 1
-    put_text(whole[0], text_of(whole[0]).replace(RIGHT, WRONG))
+    )
+    answer = text_of(whole)
+    assert answer.count(RIGHT) == 1
+    put_text(whole, answer.replace(RIGHT, WRONG))
+    for entry in turns:  # the turns that follow carry the answer, and the learner's quotes from it
+        for message in entry["request"]["messages"]:
+            for block in message["content"]:
+                if block["text"] == answer or message["role"] == "user":
+                    block["text"] = block["text"].replace(RIGHT, WRONG)
     (tmp_path / "02_coding_tutor.json").write_text(json.dumps(stored), encoding="utf-8")
-    env = environment()
 
-    assert "**fail**" not in table_in(execute(LESSON, env))
+    before = checked_layers(nbformat.read(LESSON, as_version=4))
+    assert set(before.values()) == {"pass"}
 
-    swapped = execute(LESSON, {**env, "WORKSHOP_RECORDINGS_DIR": str(tmp_path)})
-    failed = [row for row in table_in(swapped).splitlines() if "**fail**" in row]
-    assert failed and all("Conv2D" in row for row in failed)
-    assert swapped.error.startswith("RecordingMissing")  # the conversation goes on from another answer
+    swapped = execute(LESSON, {**environment(), "WORKSHOP_RECORDINGS_DIR": str(tmp_path)})
+    after = checked_layers(swapped.notebook)
+    assert before.keys() == after.keys()
+    failed = {name for name, verdict in after.items() if verdict == "fail"}
+    assert failed == {name for name in before if "Conv2D" in name} != set()
+    assert not swapped.error
+    assert swapped.cells == sum(cell.cell_type == "code" for cell in swapped.notebook.cells)

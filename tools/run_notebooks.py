@@ -20,6 +20,8 @@ from helpers.settings import ROOT
 from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, execute, write
 
 BUILD = ROOT / "build"
+# nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
+STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -73,7 +75,7 @@ def keep(outcome: Outcome, in_place: bool) -> None:
     ).from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
     target = BUILD / "html" / f"{outcome.path.stem}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8")
+    target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
 
 
 if __name__ == "__main__":
