@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import WorkshopError
@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     model: str = "claude-sonnet-5-5"
     geography: str = "global"
     knowledge_base_id: str = ""
+    store: Literal["opensearch", "s3vectors"] = "opensearch"
+    id: str = Field(default="", pattern=r"^([a-z0-9]{4,12})?$")
+    agree: bool = False
     letters_dir: Path = ROOT / "data" / "letters"
     recordings_dir: Path = ROOT / "data" / "recordings"
     cache_dir: Path = ROOT / "build" / "cache"
@@ -63,8 +66,13 @@ def settings() -> Settings:
     return found.model_copy(update=relative)
 
 
+_in_replay: dict[str, Any] = {}
+
+
 def read_state() -> dict[str, Any]:
     """Ids and names of what the workshop made in the account (workshop.json); empty without that file."""
+    if settings().mode == "replay":
+        return dict(_in_replay)
     path = settings().state_file
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -73,3 +81,21 @@ def read_state() -> dict[str, Any]:
             f"{path} is not valid JSON ({error}). Move it away and set WORKSHOP_KNOWLEDGE_BASE_ID in .env."
         ) from error
     return state
+
+
+def write_state(state: dict[str, Any]) -> None:
+    """Put `state` into workshop.json, whole or not at all; an empty one removes the file.
+
+    Replay keeps it in memory: recorded names must not look like things in somebody's account.
+    """
+    if settings().mode == "replay":
+        _in_replay.clear()
+        _in_replay.update(state)
+        return
+    path = settings().state_file
+    if not state:
+        path.unlink(missing_ok=True)
+        return
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    beside.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    os.replace(beside, path)

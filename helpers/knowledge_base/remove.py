@@ -1,0 +1,162 @@
+"""Removing what a workshop made: one resource at a time, in an order that leaves nothing behind."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from helpers import clients, recordings
+from helpers.errors import WorkshopError
+from helpers.knowledge_base import waiting
+from helpers.knowledge_base.listing import Thing, things
+
+_GONE = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "NotFoundException")
+_NOT_YET = ("CREATING", "UPDATING")
+_RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
+
+
+def thing(one: Thing) -> None:
+    """Remove `one` and wait until it is gone; fine if it is gone already."""
+    try:
+        _REMOVERS[one.kind](one)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _GONE:
+            raise
+    gone(one)
+
+
+def gone(one: Thing) -> None:
+    """Wait until the service no longer lists `one`; `WorkshopError` if it gives up on removing it."""
+    start = time.monotonic()
+    while same := [each for each in things(one.kind) if each.id == one.id]:
+        if same[0].state == "DELETE_UNSUCCESSFUL":
+            raise WorkshopError(f"{one.kind} {one.name} could not be removed.{_reasons(one)}")
+        if time.monotonic() - start > waiting.LIMIT:
+            raise WorkshopError(
+                f"{one.kind} {one.name} is still there. Run this cell again to go on waiting."
+            )
+        recordings.sleep(waiting.EVERY)
+
+
+def is_ours_without_tags(one: Thing, state: dict[str, Any]) -> bool:
+    """Whether `one` is the bucket of a build that was cut before it could tag it."""
+    if one.kind != "bucket" or one.owner or not state.get("id"):
+        return False
+    known = state.get("bucket_id") == one.name or state.get("making") == "bucket"
+    return known and one.name.endswith(f"-{state['id']}")
+
+
+def data_source(one: Thing) -> None:
+    """Stop what runs, keep the vectors (they go with their store), delete the data source."""
+    agent = clients.client("bedrock-agent")
+    base, source = one.id.split("/")
+    place = {"knowledgeBaseId": base, "dataSourceId": source}
+    pages = agent.get_paginator("list_ingestion_jobs").paginate(**place)
+    for job in (each for page in pages for each in page["ingestionJobSummaries"]):
+        if job["status"] in _RUNNING:
+            _stop(agent, {**place, "ingestionJobId": job["ingestionJobId"]})
+    now = agent.get_data_source(**place)["dataSource"]
+    if now["status"] != "DELETING":
+        kept = {name: now[name] for name in ("name", "dataSourceConfiguration")}
+        more = {name: now[name] for name in ("description", "vectorIngestionConfiguration") if name in now}
+        # With the policy DELETE a data source whose store is gone can never be removed.
+        agent.update_data_source(**place, **kept, **more, dataDeletionPolicy="RETAIN")
+        agent.delete_data_source(**place)
+
+
+def _stop(agent: Any, job: dict[str, str]) -> None:
+    try:
+        agent.stop_ingestion_job(**job)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ConflictException", "ValidationException"):
+            raise  # it ended, or is stopping already
+    while agent.get_ingestion_job(**job)["ingestionJob"]["status"] in _RUNNING:
+        recordings.sleep(waiting.EVERY)
+
+
+def _knowledge_base(one: Thing) -> None:
+    if one.state != "DELETING":
+        clients.client("bedrock-agent").delete_knowledge_base(knowledgeBaseId=one.id)
+
+
+def _collection(one: Thing) -> None:
+    aoss = clients.client("opensearchserverless")
+
+    look = partial(aoss.batch_get_collection, ids=[one.id])
+    while any(each["status"] in _NOT_YET for each in look()["collectionDetails"]):  # cannot be removed yet
+        recordings.sleep(waiting.EVERY)
+    if one.state != "DELETING":
+        aoss.delete_collection(id=one.id)
+
+
+def _policy(one: Thing) -> None:
+    aoss = clients.client("opensearchserverless")
+    kind = one.kind.removesuffix(" policy")
+    delete = aoss.delete_access_policy if kind == "data" else aoss.delete_security_policy
+    delete(type=kind, name=one.name)
+
+
+def role(one: Thing) -> None:
+    """Take away the role's own policies, then the role."""
+    iam = clients.client("iam")
+    for page in iam.get_paginator("list_role_policies").paginate(RoleName=one.name):
+        for name in page["PolicyNames"]:
+            iam.delete_role_policy(RoleName=one.name, PolicyName=name)
+    iam.delete_role(RoleName=one.name)
+
+
+def bucket(one: Thing) -> None:
+    """Empty the bucket, every version of every object, a page of at most 1,000 at a time; then the bucket."""
+    s3 = clients.client("s3")
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=one.name):
+        listed = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        if not listed:
+            continue
+        objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in listed]
+        failed = s3.delete_objects(Bucket=one.name, Delete={"Objects": objects, "Quiet": True}).get("Errors")
+        if failed:
+            raise WorkshopError(
+                f"{len(failed)} objects of {one.name} stay: {failed[0]['Key']}, {failed[0].get('Message')}"
+            )
+    s3.delete_bucket(Bucket=one.name)
+
+
+def _index(one: Thing) -> None:
+    endpoint, _, name = one.id.rpartition("/")
+    clients.opensearch(endpoint).indices.delete(name, ignore_unavailable=True)
+
+
+def _vector_index(one: Thing) -> None:
+    clients.client("s3vectors").delete_index(indexArn=one.id)
+
+
+def _vector_bucket(one: Thing) -> None:
+    clients.client("s3vectors").delete_vector_bucket(vectorBucketArn=one.id)
+
+
+def _reasons(one: Thing) -> str:
+    agent = clients.client("bedrock-agent")
+    if one.kind == "data source":
+        base, source = one.id.split("/")
+        found = agent.get_data_source(knowledgeBaseId=base, dataSourceId=source)["dataSource"]
+    else:
+        found = agent.get_knowledge_base(knowledgeBaseId=one.id)["knowledgeBase"]
+    reasons = "; ".join(found.get("failureReasons", [])) or "no reason given"
+    return f" The service says: {reasons}"
+
+
+_REMOVERS: dict[str, Callable[[Thing], None]] = {
+    "data source": data_source,
+    "knowledge base": _knowledge_base,
+    "index": _index,
+    "collection": _collection,
+    "data policy": _policy,
+    "network policy": _policy,
+    "encryption policy": _policy,
+    "role": role,
+    "bucket": bucket,
+    "vector index": _vector_index,
+    "vector bucket": _vector_bucket,
+}

@@ -1,0 +1,110 @@
+"""Waiting for AWS: bounded, visible, and with the service's own reason when it goes wrong."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+from IPython.display import DisplayHandle
+
+from helpers import recordings
+from helpers.errors import WorkshopError
+
+EVERY = 5.0  # seconds between two looks
+LIMIT = 1800.0  # seconds; a collection takes about 5 minutes, an ingestion of four letters about 1
+PROPAGATION_LIMIT = 300.0  # seconds until new policies are known everywhere; usually 1 to 2 minutes
+
+# What CreateKnowledgeBase says while role, policies or index are too new to be seen. Texts from public issue
+# threads: amazon-bedrock-workshop#189, amazon-bedrock-knowledgebase-slackbot#7, bedrock-agents-cdk#9.
+_TOO_NEW = (
+    "unable to assume the given role",
+    "is not able to call specified bedrock embedding model",
+    "403",
+    "forbidden",
+    "security_exception",
+    "bad authorization",
+    "no such index",
+)
+Answer = TypeVar("Answer")
+
+
+def state(response: dict[str, Any]) -> tuple[str, str]:
+    """State and reason ("" without one) in what a get call of a collection or anything of an agent answers."""
+    detail = next(value for name, value in response.items() if name != "ResponseMetadata")
+    detail = detail[0] if isinstance(detail, list) else detail
+    reasons = [*detail.get("failureReasons", []), detail.get("failureMessage", "")]
+    return detail["status"], "; ".join(reason for reason in reasons if reason)
+
+
+def wait(name: str, look: Callable[[], dict[str, Any]], done: str, going_on: Collection[str]) -> None:
+    """Call `look`, a get call, until its state is `done`; `WorkshopError` for any state not in `going_on`."""
+    line, seen = _Line(name), [""]
+    start = time.monotonic()
+    while True:
+        now, reason = state(look())
+        if now != seen[-1]:
+            seen.append(now)
+        waited = time.monotonic() - start
+        line.show(" → ".join(seen[1:]), waited if now != done else 0)
+        if now == done:
+            return
+        if now not in going_on:
+            why = f" The service says: {reason}" if reason else " The service gives no reason."
+            raise WorkshopError(
+                f"{name} is {now}, expected {done}.{why} Correct that and run this cell again; "
+                "99_clean_up removes what is there."
+            )
+        if waited > LIMIT:
+            raise WorkshopError(
+                f"{name} is still {now} after {waited / 60:.0f} minutes. Run this cell again to go on waiting."
+            )
+        recordings.sleep(EVERY)
+
+
+def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
+    """`call()`, tried again while the error says that role, policies or index are too new; others pass."""
+    line, start, pause = _Line(name), time.monotonic(), EVERY
+    while True:
+        try:
+            answer = call()
+        except Exception as error:
+            waited = time.monotonic() - start
+            if not is_too_new(error) or waited > PROPAGATION_LIMIT:
+                raise
+            line.show("waiting for policies to spread", waited)
+            recordings.sleep(pause)
+            pause = min(pause * 1.5, 30)
+        else:
+            line.show("allowed", 0)
+            return answer
+
+
+def is_too_new(error: Exception) -> bool:
+    """Whether `error` comes from permissions or an index that AWS has not spread yet."""
+    from opensearchpy.exceptions import AuthorizationException
+
+    if isinstance(error, AuthorizationException):
+        return True
+    if not isinstance(error, ClientError) or error.operation_name != "CreateKnowledgeBase":
+        return False
+    told: dict[str, Any] = error.response["Error"]
+    message = told.get("Message", "").lower()
+    return told.get("Code") == "ValidationException" and any(part in message for part in _TOO_NEW)
+
+
+class _Line:
+    """One line of output that is written over: what is waited for, its states, and the seconds so far."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._handle: DisplayHandle | None = None
+
+    def show(self, text: str, seconds: float) -> None:
+        # Whole seconds, none at first: a stored output must not depend on a machine's speed.
+        clock = f" ({seconds:.0f} s)" if seconds >= 1 else ""
+        data = {"text/plain": f"{self._name}: {text}{clock}"}
+        if self._handle is None:
+            self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
+            self._handle.display(data, raw=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(data, raw=True)  # type: ignore[no-untyped-call]
