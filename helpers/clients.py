@@ -20,8 +20,13 @@ USER_AGENT = "claude-on-bedrock-workshop/1.0"
 
 
 def client(service: str, **config: Any) -> Any:
-    """A boto3 client of `service` for the current mode; `config` goes into botocore's `Config`."""
-    return session().client(service, config=_config().merge(Config(**config)))
+    """A boto3 client of `service` for the current mode, made once; `config` goes into botocore's `Config`."""
+    return _client(session(), service, tuple(config.items()))
+
+
+@lru_cache(maxsize=32)
+def _client(of: boto3.Session, service: str, config: tuple[tuple[str, Any], ...]) -> Any:
+    return of.client(service, config=_config().merge(Config(**dict(config))))
 
 
 def session() -> boto3.Session:

@@ -6,7 +6,7 @@ from helpers import recordings
 from helpers.errors import WorkshopError
 from helpers.knowledge_base import remove
 from helpers.knowledge_base.build import RECORDED_ID
-from helpers.knowledge_base.listing import KINDS, Thing, everything, things
+from helpers.knowledge_base.listing import KINDS, Thing, things
 from helpers.settings import read_state, settings, write_state
 
 
@@ -19,18 +19,18 @@ def own_id() -> str:
 
 def mine(kind: str) -> list[Thing]:
     """What this workshop made of `kind`, by its tags, found by listing."""
-    own, state = own_id(), read_state()
-    return [
-        each
-        for each in things(kind)
-        if (own and each.owner == own) or remove.is_ours_without_tags(each, state)
-    ]
+    return [each for each in things(kind) if _is_mine(each)]
+
+
+def _is_mine(each: Thing) -> bool:
+    own = own_id()
+    return bool(own and each.owner == own) or remove.is_ours_without_tags(each, read_state())
 
 
 def inventory() -> list[Thing]:
-    """What is there of this workshop and of others with the workshop's tags, in the order to remove it."""
-    own = {thing.id: thing for kind in KINDS for thing in mine(kind)}
-    return [*own.values(), *(thing for thing in everything() if thing.id not in own)]
+    """What is there of this workshop, in the order to remove it, then what carries another workshop's tags."""
+    found = [each for kind in KINDS for each in things(kind) if each.owner or _is_mine(each)]
+    return sorted(found, key=lambda each: not _is_mine(each))
 
 
 class CleanUp:

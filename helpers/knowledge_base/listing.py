@@ -1,5 +1,6 @@
 """What is in the account: found by asking each service, never from memory."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from helpers.knowledge_base.names import INDEX, PREFIX, ROLE_PREFIX, WORKSHOP
 # US dollars an hour that a resource costs whether it is used or not. A collection takes one OCU at least with
 # standby off, two with it, at $0.24. Source: https://aws.amazon.com/opensearch-service/pricing/ (2026-11-22).
 OCU_HOUR = 0.24
+
+
+GONE = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "NotFoundException")
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,6 @@ def things(kind: str) -> Iterator[Thing]:
     return KINDS[kind]()
 
 
-def everything(owner: str = "") -> list[Thing]:
-    """Every resource that carries the mark of a workshop, or only of the workshop `owner`; in the order to delete."""
-    found = (thing for kind in KINDS for thing in things(kind))
-    return [thing for thing in found if thing.owner and owner in ("", thing.owner)]
-
-
 def _pages(client: Any, operation: str, key: str, **params: Any) -> Iterator[Any]:
     if client.can_paginate(operation):
         for page in client.get_paginator(operation).paginate(**params):
@@ -48,6 +46,16 @@ def _pages(client: Any, operation: str, key: str, **params: Any) -> Iterator[Any
         if not page.get("nextToken"):
             return
         params["nextToken"] = page["nextToken"]
+
+
+@contextlib.contextmanager
+def _or_gone() -> Iterator[None]:
+    """Pass over a resource that went between two calls: what was listed a moment ago may be gone now."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in GONE:
+            raise
 
 
 def _owner(tags: dict[str, str]) -> str:
@@ -62,26 +70,30 @@ def _knowledge_bases() -> Iterator[Thing]:
     agent = clients.client("bedrock-agent")
     for each in _pages(agent, "list_knowledge_bases", "knowledgeBaseSummaries"):
         if each["name"].startswith(PREFIX):
-            found = agent.get_knowledge_base(knowledgeBaseId=each["knowledgeBaseId"])["knowledgeBase"]
-            tags = agent.list_tags_for_resource(resourceArn=found["knowledgeBaseArn"])["tags"]
-            yield Thing("knowledge base", each["name"], each["knowledgeBaseId"], _owner(tags), each["status"])
+            own_id = each["knowledgeBaseId"]
+            with _or_gone():
+                arn = agent.get_knowledge_base(knowledgeBaseId=own_id)["knowledgeBase"]["knowledgeBaseArn"]
+                owner = _owner(agent.list_tags_for_resource(resourceArn=arn)["tags"])
+                yield Thing("knowledge base", each["name"], own_id, owner, each["status"])
 
 
 def _data_sources() -> Iterator[Thing]:
     agent = clients.client("bedrock-agent")
     for base in _knowledge_bases():
-        for each in _pages(agent, "list_data_sources", "dataSourceSummaries", knowledgeBaseId=base.id):
-            place = f"{base.id}/{each['dataSourceId']}"
-            yield Thing("data source", each["name"], place, base.owner, each["status"])
+        with _or_gone():
+            for each in _pages(agent, "list_data_sources", "dataSourceSummaries", knowledgeBaseId=base.id):
+                place = f"{base.id}/{each['dataSourceId']}"
+                yield Thing("data source", each["name"], place, base.owner, each["status"])
 
 
 def _collections() -> Iterator[Thing]:
     aoss = clients.client("opensearchserverless")
     for each in _pages(aoss, "list_collections", "collectionSummaries"):
         if each["name"].startswith(PREFIX):
-            tags = aoss.list_tags_for_resource(resourceArn=each["arn"])["tags"]
-            owner = _owner(_as_dict(tags, "key", "value"))
-            yield Thing("collection", each["name"], each["id"], owner, each["status"], OCU_HOUR)
+            with _or_gone():
+                tags = aoss.list_tags_for_resource(resourceArn=each["arn"])["tags"]
+                owner = _owner(_as_dict(tags, "key", "value"))
+                yield Thing("collection", each["name"], each["id"], owner, each["status"], OCU_HOUR)
 
 
 def _indexes() -> Iterator[Thing]:
@@ -95,7 +107,7 @@ def _indexes() -> Iterator[Thing]:
             "collectionEndpoint"
         ]
         try:
-            there = clients.opensearch(endpoint).indices.exists(INDEX)
+            there = clients.opensearch(endpoint).indices.exists(index=INDEX)
         except (
             AuthorizationException
         ):  # not ours to see, or its data policy is gone: it goes with its collection
@@ -123,22 +135,25 @@ def _roles() -> Iterator[Thing]:
     iam = clients.client("iam")
     for each in _pages(iam, "list_roles", "Roles"):
         if each["RoleName"].startswith(ROLE_PREFIX):
-            tags = _as_dict(iam.list_role_tags(RoleName=each["RoleName"])["Tags"])
-            yield Thing("role", each["RoleName"], each["Arn"], _owner(tags))
+            with _or_gone():
+                owner = _owner(_as_dict(iam.list_role_tags(RoleName=each["RoleName"])["Tags"]))
+                yield Thing("role", each["RoleName"], each["Arn"], owner)
 
 
 def _buckets() -> Iterator[Thing]:
     s3 = clients.client("s3")
     for each in _pages(s3, "list_buckets", "Buckets", Prefix=PREFIX):
-        if each["Name"].startswith(PREFIX):
-            yield Thing("bucket", each["Name"], each["Name"], _owner(_bucket_tags(s3, each["Name"])))
+        name = each["Name"]
+        if name.startswith(PREFIX):
+            with _or_gone():
+                yield Thing("bucket", name, name, _owner(_bucket_tags(s3, name)))
 
 
 def _bucket_tags(s3: Any, name: str) -> dict[str, str]:
     try:
         return _as_dict(s3.get_bucket_tagging(Bucket=name)["TagSet"])
     except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchTagSet", "NoSuchBucket"):
+        if error.response["Error"]["Code"] == "NoSuchTagSet":
             return {}
         raise
 
@@ -146,16 +161,17 @@ def _bucket_tags(s3: Any, name: str) -> dict[str, str]:
 def _vector_buckets() -> Iterator[Thing]:
     vectors = clients.client("s3vectors")
     for each in _pages(vectors, "list_vector_buckets", "vectorBuckets", prefix=PREFIX):
-        name, arn = each["vectorBucketName"], each["vectorBucketArn"]
-        tags = vectors.list_tags_for_resource(resourceArn=arn)["tags"]
-        yield Thing("vector bucket", name, arn, _owner(tags))
+        with _or_gone():
+            owner = _owner(vectors.list_tags_for_resource(resourceArn=each["vectorBucketArn"])["tags"])
+            yield Thing("vector bucket", each["vectorBucketName"], each["vectorBucketArn"], owner)
 
 
 def _vector_indexes() -> Iterator[Thing]:
     vectors = clients.client("s3vectors")
     for bucket in _vector_buckets():
-        for each in _pages(vectors, "list_indexes", "indexes", vectorBucketName=bucket.name):
-            yield Thing("vector index", each["indexName"], each["indexArn"], bucket.owner)
+        with _or_gone():
+            for each in _pages(vectors, "list_indexes", "indexes", vectorBucketName=bucket.name):
+                yield Thing("vector index", each["indexName"], each["indexArn"], bucket.owner)
 
 
 # In the order in which they are removed: nothing goes before what depends on it.

@@ -10,9 +10,8 @@ from botocore.exceptions import ClientError
 from helpers import clients, recordings
 from helpers.errors import WorkshopError
 from helpers.knowledge_base import waiting
-from helpers.knowledge_base.listing import Thing, things
+from helpers.knowledge_base.listing import GONE, Thing, things
 
-_GONE = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "NotFoundException")
 _NOT_YET = ("CREATING", "UPDATING")
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
 
@@ -22,7 +21,7 @@ def thing(one: Thing) -> None:
     try:
         _REMOVERS[one.kind](one)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
+        if error.response["Error"]["Code"] not in GONE:
             raise
     gone(one)
 
@@ -125,7 +124,7 @@ def bucket(one: Thing) -> None:
 
 def _index(one: Thing) -> None:
     endpoint, _, name = one.id.rpartition("/")
-    clients.opensearch(endpoint).indices.delete(name, ignore_unavailable=True)
+    clients.opensearch(endpoint).indices.delete(index=name, ignore_unavailable=True)
 
 
 def _vector_index(one: Thing) -> None:

@@ -73,8 +73,10 @@ class Seam:
         self.recording.save(self.secrets)
 
     def _remember(self, event_name: str, params: dict[str, Any], **_: Any) -> None:
-        # Sending happens on the same thread, but signing in may call another service in between.
-        self._pending()[event_name.partition(".")[2]] = (params, None)
+        # Sending happens on the same thread, but signing in may call another service in between. A file is
+        # read while it is sent, so what it holds is taken down now.
+        kept = {name: wire.canonical(it) if hasattr(it, "read") else it for name, it in params.items()}
+        self._pending()[event_name.partition(".")[2]] = (kept, None)
 
     def _pending(self) -> dict[str, tuple[dict[str, Any], dict[str, Json] | None]]:
         if not hasattr(self._local, "pending"):
@@ -139,11 +141,15 @@ def _documents_are_the_shipped_ones() -> bool:
 _active: Seam | None = None
 
 
-def use(name: str) -> Seam:
-    """Choose the recording of notebook `name`, and say in one line where its answers come from."""
+def use(name: str, variant: str = "") -> Seam:
+    """Choose the recording of notebook `name`, and say in one line where its answers come from.
+
+    A lesson whose calls depend on a setting has one recording for each `variant` of it.
+    """
     global _active
     mode = settings().mode
     folder = settings().recordings_dir
+    name = f"{name}.{variant}" if variant else name
     recording = Recording(folder / f"{name}.json")
     if mode == "record":
         recording = Recording(folder / f"{name}.new.json")
