@@ -659,7 +659,7 @@ def test_what_is_not_signed_or_not_known_is_refused():
             403,
             "MissingAuthenticationTokenException",
         )
-        assert error_of(client(service, "s3vectors").list_vector_buckets)[0] == "UnknownOperationException"
+        assert error_of(client(service, "lambda").list_functions)[0] == "UnknownOperationException"
         assert service.calls == []
         http.clear()
 

@@ -71,6 +71,7 @@ _TEXTS = json.loads(Path(__file__).with_name("errors.json").read_text(encoding="
 ERRORS: dict[str, tuple[str, int, str]] = _TEXTS["refusals"]
 STREAM_ERRORS: dict[str, str] = _TEXTS["in_stream"]
 _OF_STS = {"ExpiredTokenException": "ExpiredToken", "UnrecognizedClientException": "InvalidClientTokenId"}
+_PREFIXES = {"opensearchserverless": "aoss", "opensearch": "aoss"}  # of IAM actions
 
 
 def refused(name: str) -> Fault:
@@ -79,7 +80,9 @@ def refused(name: str) -> Fault:
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
         known = _OF_STS.get(code, code) if call.service == "sts" else code
-        raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", call.params)))
+        prefix = _PREFIXES.get(call.service, call.service.partition("-")[0])
+        params = {"action": f"{prefix}:{call.operation}", **call.params}
+        raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", params)))
 
     return fault
 
@@ -106,6 +109,16 @@ def dropped() -> Fault:
     """The connection ends before the answer; the answer's source is not asked."""
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        raise Dropped
+
+    return fault
+
+
+def lost() -> Fault:
+    """The service does what it is asked, and the connection ends before the answer."""
+
+    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        proceed()
         raise Dropped
 
     return fault
@@ -140,7 +153,7 @@ def max_tokens(keep: int = 10) -> Fault:
 
 
 KINDS: dict[str, Callable[..., Fault]] = {
-    make.__name__: make for make in (refused, slow, dropped, stream_ends, garbled, thinking, max_tokens)
+    make.__name__: make for make in (refused, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
 }
 
 

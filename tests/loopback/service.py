@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(response, call)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
 
     def _asked(self, path: str, query: str, body: bytes) -> tuple[routes.Route, dict[str, Any]]:
         marker = self.headers.get("x-amz-target", "")
@@ -158,7 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("content-length", str(len(response.body)))
                 self.end_headers()
                 self._end(call, "answered")  # before the last byte: the caller's next request comes after it
-                self.wfile.write(response.body)
+                if self.command != "HEAD":
+                    self.wfile.write(response.body)
             else:
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
