@@ -70,7 +70,11 @@ def lognormal(median: float, sigma: float) -> Callable[[random.Random], float]:
 _TEXTS = json.loads(Path(__file__).with_name("errors.json").read_text(encoding="utf-8"))
 ERRORS: dict[str, tuple[str, int, str]] = _TEXTS["refusals"]
 STREAM_ERRORS: dict[str, str] = _TEXTS["in_stream"]
-_OF_STS = {"ExpiredTokenException": "ExpiredToken", "UnrecognizedClientException": "InvalidClientTokenId"}
+_OF_OLD_SERVICES = {  # S3, IAM and STS
+    "AccessDeniedException": "AccessDenied",
+    "ExpiredTokenException": "ExpiredToken",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+}
 _PREFIXES = {"opensearchserverless": "aoss", "opensearch": "aoss"}  # of IAM actions
 
 
@@ -79,9 +83,10 @@ def refused(name: str) -> Fault:
     code, status, message = ERRORS[name]
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
-        known = _OF_STS.get(code, code) if call.service == "sts" else code
+        known = _OF_OLD_SERVICES.get(code, code) if call.service in ("s3", "iam", "sts") else code
         prefix = _PREFIXES.get(call.service, call.service.partition("-")[0])
-        params = {"action": f"{prefix}:{call.operation}", **call.params}
+        resource = next((value for value in call.params.values() if str(value).startswith("arn:")), "*")
+        params = {"action": f"{prefix}:{call.operation}", "resource": resource, **call.params}
         raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", params)))
 
     return fault

@@ -92,12 +92,17 @@ def _group(label: re.Match[str]) -> str:
     return f"(?P<{label[1]}>{'.+' if label[2] else '[^/]+'})"
 
 
-def find(method: str, path: str, authorization: str, marker: str) -> tuple[Route, dict[str, str]]:
-    """The route of a request and the labels of its path; `ServiceError` for an unknown one."""
+def signed_for(authorization: str) -> str:
+    """The service that a request is signed for."""
     scope = _SCOPE.search(authorization)
     if not scope:
         raise ServiceError("MissingAuthenticationTokenException", 403, "Missing Authentication Token")
-    signing_name = scope[1]
+    return scope[1]
+
+
+def find(method: str, path: str, authorization: str, marker: str) -> tuple[Route, dict[str, str]]:
+    """The route of a request and the labels of its path; `ServiceError` for an unknown one."""
+    signing_name = signed_for(authorization)
     for route in all_routes():
         if (route.signing_name, route.method, route.marker) == (signing_name, method, marker):
             match = route.path.fullmatch(path)

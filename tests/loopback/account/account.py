@@ -8,7 +8,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from botocore import xform_name
 from moto.core.utils import get_service_model
@@ -44,8 +43,10 @@ class Account:
     """Why "collection", "knowledge base" or "ingestion" ends as FAILED, or a knowledge base's deletion."""
     bad_documents: dict[str, str] = field(default_factory=dict)  # object key: why it cannot be indexed
     caller: str = ""  # ARN that data policies must name for requests to a collection; empty: anybody
-    s3: Any = None  # boto3 clients: of the buckets to ingest from,
-    iam: Any = None  # and of the roles; without, every role is taken to exist
+    objects: Callable[[str], dict[str, tuple[str, int]]] | None = None
+    """ETag and size by key of a bucket, `LookupError` where there is none; without, every bucket is empty."""
+    trust: Callable[[str], str] | None = None
+    """The trust policy of a role by ARN, empty for no such role; without, every role is trusted."""
     retrieve: Callable[[Params], Result] | None = None  # answers Retrieve; without, the next source does
     page_size: int = 100  # the most that a page of any list has
     clock: Callable[[], datetime] = lambda: MOMENT
@@ -121,16 +122,9 @@ class Account:
         """The time of the account."""
         return self.clock()
 
-    def role_problem(self, arn: str) -> str:
-        """Why Amazon Bedrock cannot assume a role, or nothing."""
-        if self.iam is None:
-            return ""
-        try:
-            role = self.iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
-        except self.iam.exceptions.NoSuchEntityException:
-            return "it does not exist"
-        trusted = "bedrock.amazonaws.com" in str(role["AssumeRolePolicyDocument"])
-        return "" if role["Arn"] == arn and trusted else "it does not trust bedrock.amazonaws.com"
+    def assumes(self, role: str) -> bool:
+        """Whether Amazon Bedrock can assume the role with this ARN."""
+        return self.trust is None or "bedrock.amazonaws.com" in self.trust(role)
 
 
 def _raw(answer: Answer) -> Raw:

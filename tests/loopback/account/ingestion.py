@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from tests.loopback.account.parts import Part, Refusal, Resource, looked_at, page
 from tests.loopback.answers import NoAnswer, Params, Result
 
@@ -57,8 +55,8 @@ class Ingestion(Part):
             try:
                 if status == "COMPLETE" and not problem:
                     self._ingest(job.details, source.details, base.details)
-            except ClientError as error:
-                problem = f"Amazon S3: {error.response['Error']['Message']}"
+            except LookupError as error:
+                problem = f"Amazon S3: the bucket {error} does not exist."
             if status == "COMPLETE" and problem:
                 job.details |= {"status": "FAILED", "failureReasons": [problem]}
 
@@ -124,7 +122,9 @@ class Ingestion(Part):
         """Compare the bucket with what is indexed, as an incremental sync does."""
         settings = source["dataSourceConfiguration"]["s3Configuration"]
         bucket = settings["bucketArn"].removeprefix("arn:aws:s3:::")
-        objects = self._objects(bucket, settings.get("inclusionPrefixes") or [""])
+        prefixes = tuple(settings.get("inclusionPrefixes") or [""])
+        listed = self.account.objects(bucket) if self.account.objects else {}
+        objects = {key: found for key, found in listed.items() if key.startswith(prefixes)}
         known = self.documents.setdefault(source["dataSourceId"], {})
         counts, failed = job["statistics"], dict[str, list[str]]()
         files = {key: found for key, found in objects.items() if not key.endswith(_SIDECAR)}
@@ -134,12 +134,12 @@ class Ingestion(Part):
             del known[key]
             counts["numberOfDocumentsDeleted"] += 1
         for key, found in files.items():
-            tags = found["ETag"], objects.get(key + _SIDECAR, {}).get("ETag")
+            tags = found[0], objects.get(key + _SIDECAR, ("", 0))[0]
             before = known.get(key, {})
             if before.get("status") == "INDEXED" and before["tags"] == tags:
                 continue
             uri = f"s3://{bucket}/{key}"
-            reason = self.account.bad_documents.get(key) or self._reason(key, found["Size"], base)
+            reason = self.account.bad_documents.get(key) or self._reason(key, found[1], base)
             known[key] = {
                 "identifier": {"dataSourceType": "S3", "s3": {"uri": uri}},
                 "status": "FAILED" if reason else "INDEXED",
@@ -162,13 +162,6 @@ class Ingestion(Part):
                 "Call to Customer Source did not succeed."
                 for reason, uris in failed.items()
             ]
-
-    def _objects(self, bucket: str, prefixes: list[str]) -> dict[str, Result]:
-        found: dict[str, Result] = {}
-        for prefix in prefixes:
-            pages = self.account.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            found |= {one["Key"]: one for part in pages for one in part.get("Contents", [])}
-        return found
 
     def _reason(self, key: str, size: int, base: Result) -> str:
         """Why this object cannot be indexed, or nothing."""

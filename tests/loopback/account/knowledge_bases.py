@@ -45,8 +45,7 @@ class KnowledgeBases(Part):
             known = {"role": ROLE, "forbidden": FORBIDDEN, "no index": _NO_INDEX.format(_index_name(params))}
             text = self.account.not_ready.pop(0)
             raise Refusal("ValidationException", known.get(text, text))
-        problem = self.account.role_problem(params["roleArn"]) and ROLE
-        problem = problem or self._store_problem(params) or self._fields_problem(params)
+        problem = self._access_problem(params) or self._fields_problem(params)
         if problem:
             raise Refusal("ValidationException", problem)
         number, now = self.account.new_id(), self.account.now()
@@ -166,8 +165,7 @@ class KnowledgeBases(Part):
 
     def problem(self, base: Resource) -> str:
         """Why the knowledge base cannot reach its vector store now, or nothing."""
-        role = self.account.role_problem(base.details["roleArn"])
-        return (role and ROLE) or self._store_problem(base.details)
+        return self._access_problem(base.details)
 
     def vector_index(self, base: Result) -> Result | None:
         """The index in S3 Vectors that the knowledge base stands on, if that is its store."""
@@ -201,7 +199,9 @@ class KnowledgeBases(Part):
         self.account.ingestion.forget(number)
         return ""
 
-    def _store_problem(self, params: Result) -> str:
+    def _access_problem(self, params: Result) -> str:
+        if not self.account.assumes(params["roleArn"]):
+            return ROLE
         storage = params.get("storageConfiguration", {})
         if storage.get("type") == "S3_VECTORS":
             index = _vector_index(storage["s3VectorsConfiguration"])

@@ -122,7 +122,8 @@ def _invalid(where: str, value: str, rule: str) -> None:
 
 @lru_cache
 def _pattern(text: str) -> re.Pattern[str]:
+    digits = text.replace("/d{", r"\d{").replace("/d+", r"\d+")  # a slip of some models
     try:
-        return re.compile(text, re.DOTALL)
+        return re.compile(digits, re.DOTALL)
     except re.error:  # a class that only Java has
         return re.compile(".*", re.DOTALL)
