@@ -173,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._end(call, "answered")
                 self.wfile.write(b"0\r\n\r\n")
         except (Dropped, ConnectionError):
+            self._end(call, "dropped")  # before the caller can see it
             self._drop()
         finally:
             self._end(call, "dropped")

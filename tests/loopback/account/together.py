@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import boto3
@@ -42,8 +43,7 @@ class Together:
     def client(self, service: str, **more: Any) -> Any:
         """A boto3 client of `service`; `more` goes to `Session.client`."""
         url = self.moto.url if service in SERVICES else self.service.url
-        session = boto3.Session(*self.key, region_name=self.account.region)
-        return session.client(service, endpoint_url=url, **more)
+        return _session(*self.key, self.account.region).client(service, endpoint_url=url, **more)
 
     def take_bucket(self, name: str) -> None:
         """Give this bucket name to another account, so that CreateBucket answers BucketAlreadyExists."""
@@ -52,6 +52,11 @@ class Together:
     def left(self) -> dict[str, list[str]]:
         """All that is still held, in moto too, by kind; empty when nothing is. No call is made for it."""
         return self.account.left() | self.moto.left()
+
+
+@lru_cache
+def _session(key: str, secret: str, region: str) -> boto3.Session:
+    return boto3.Session(key, secret, region_name=region)  # kept: it reads each service model once
 
 
 @contextlib.contextmanager
