@@ -363,6 +363,7 @@ def test_an_index_is_made_once_shown_listed_and_deleted(aws):
     for call in (indices.delete, indices.get):
         with pytest.raises(NotFoundError, match="index_not_found_exception"):
             call(index=INDEX)
+    assert indices.delete(index=INDEX, ignore_unavailable=True)["acknowledged"]
     assert "opensearch indexes" not in aws.account.left()
 
 
@@ -678,6 +679,17 @@ def test_an_ingestion_fails_and_a_later_one_does_not(aws):
     assert aws.ingest(ids)["statistics"]["numberOfNewDocumentsIndexed"] == 1
 
 
+def test_an_ingestion_can_be_stopped_once(aws):
+    ids, agent = aws.source(aws.base()), aws("bedrock-agent")
+    job = {**ids, "ingestionJobId": agent.start_ingestion_job(**ids)["ingestionJob"]["ingestionJobId"]}
+    assert agent.stop_ingestion_job(**job)["ingestionJob"]["status"] == "STOPPING"
+    assert error_of(agent.stop_ingestion_job, **job)[0] == "ConflictException"
+    assert error_of(agent.delete_data_source, **ids)[0] == "ConflictException"
+    seen = [agent.get_ingestion_job(**job)["ingestionJob"]["status"] for _ in range(2)]
+    assert seen == ["STOPPING", "STOPPED"]
+    assert agent.delete_data_source(**ids)["status"] == "DELETING"
+
+
 def test_an_ingestion_fails_without_its_bucket_or_its_store(aws):
     ids = aws.source(aws.base())
     assert BUCKET in aws.ingest(ids, "FAILED")["failureReasons"][0]
@@ -754,6 +766,15 @@ def test_retrieve_answers_once_documents_are_in(aws):
     aws.put(a__pdf="a")
     aws.ingest(aws.source(base))
     assert runtime.retrieve(knowledgeBaseId=base, **question)["retrievalResults"] == [passage]
+
+
+def test_retrieve_answers_from_the_letters_by_itself(aws):
+    base = aws.base()
+    aws.put(a__pdf="a")
+    aws.ingest(aws.source(base))
+    asked = {"knowledgeBaseId": base, "retrievalQuery": {"text": "How many people work for Amazon?"}}
+    found = aws("bedrock-agent-runtime").retrieve(**asked)["retrievalResults"]
+    assert found and all(passage["content"]["text"] for passage in found)
 
 
 def test_another_source_answers_what_is_not_the_accounts():

@@ -8,12 +8,12 @@ from helpers.knowledge_base.names import DIMENSIONS, EMBEDDING_MODEL, INDEX, Nam
 from helpers.knowledge_base.waiting import wait, when_allowed
 
 __all__ = [
-    "Build",
-    "CleanUp",
     "DIMENSIONS",
     "EMBEDDING_MODEL",
     "INDEX",
     "KINDS",
+    "Build",
+    "CleanUp",
     "Names",
     "Thing",
     "arn",

@@ -46,7 +46,8 @@ def opensearch() -> ServiceModel:
     labels = {
         name: {"shape": "Text", "location": "uri", "locationName": name} for name in ("collection", "path")
     }
-    members = {**labels, "body": {"shape": "Body"}}
+    query = {"shape": "Text", "location": "querystring", "locationName": "ignore_unavailable"}
+    members = {**labels, "ignore_unavailable": query, "body": {"shape": "Body"}}
     return ServiceModel(
         {
             "metadata": {"protocol": "rest-json", "signingName": "aoss", "endpointPrefix": "aoss"},

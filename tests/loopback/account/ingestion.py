@@ -65,11 +65,17 @@ class Ingestion(Part):
         return {"ingestionJob": job.details}
 
     def get_ingestion_job(self, params: Params) -> Result:
-        self.account.knowledge_bases.source(params)
-        number = params["ingestionJobId"]
-        if number not in self.jobs or self.jobs[number].details["dataSourceId"] != params["dataSourceId"]:
-            raise Refusal("ResourceNotFoundException", f"Ingestion job with id {number} does not exist.")
-        return {"ingestionJob": self.jobs[number].look()}
+        return {"ingestionJob": self._job(params).look()}
+
+    def stop_ingestion_job(self, params: Params) -> Result:
+        job = self._job(params)
+        if job.details["status"] not in ("STARTING", "IN_PROGRESS"):
+            text = (
+                f"Ingestion job {params['ingestionJobId']} is {job.details['status']} and cannot be stopped."
+            )
+            raise Refusal("ConflictException", text)
+        job.goes("STOPPING", "STOPPED", polls=self.account.polls)
+        return {"ingestionJob": job.details}
 
     def list_ingestion_jobs(self, params: Params) -> Result:
         self.account.knowledge_bases.source(params)
@@ -114,6 +120,13 @@ class Ingestion(Part):
         """Drop the jobs and documents of a data source."""
         self.jobs = {number: job for number, job in self.jobs.items() if job not in self._of(source)}
         self.documents.pop(source, None)
+
+    def _job(self, params: Params) -> Resource:
+        self.account.knowledge_bases.source(params)
+        number = params["ingestionJobId"]
+        if number not in self.jobs or self.jobs[number].details["dataSourceId"] != params["dataSourceId"]:
+            raise Refusal("ResourceNotFoundException", f"Ingestion job with id {number} does not exist.")
+        return self.jobs[number]
 
     def _of(self, source: str) -> list[Resource]:
         return [job for job in self.jobs.values() if job.details["dataSourceId"] == source]

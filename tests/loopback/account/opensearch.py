@@ -85,7 +85,8 @@ class OpenSearch(Part):
 
     def _remove(self, params: Params) -> Raw:
         found = self.account.serverless.indexes[params["collection"]].pop(params["path"], None)
-        return _missing(params["path"]) if found is None else _sent({"acknowledged": True})
+        done = found is not None or params.get("ignore_unavailable") == "true"
+        return _sent({"acknowledged": True}) if done else _missing(params["path"])
 
 
 def _knn(body: Result) -> bool:

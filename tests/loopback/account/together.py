@@ -9,9 +9,11 @@ from typing import Any
 
 import boto3
 
+from helpers.offline_index import open_index
+from helpers.settings import settings
 from tests.loopback.account.account import Account
 from tests.loopback.account.moto import SERVICES, Moto
-from tests.loopback.answers import Source, first_of
+from tests.loopback.answers import Params, Result, Source, first_of
 from tests.loopback.faults import On
 from tests.loopback.service import Service
 
@@ -54,6 +56,10 @@ class Together:
         return self.account.left() | self.moto.left()
 
 
+def _from_the_letters(params: Params) -> Result:
+    return open_index(settings().letters_dir, settings().cache_dir).retrieve(params)
+
+
 @lru_cache
 def _session(key: str, secret: str, region: str) -> boto3.Session:
     return boto3.Session(key, secret, region_name=region)  # kept: it reads each service model once
@@ -65,11 +71,13 @@ def together(
 ) -> Iterator[Together]:
     """Start moto's server, emptied, and the loopback service with `account`; `others` answers what it does not.
 
-    Faults meet calls of both ("iam.CreateRole"). Sets `endpoint`, `caller`, `objects` and `trust` of the account.
+    Faults meet calls of both ("iam.CreateRole"). Sets `endpoint`, `caller`, `objects` and `trust` of the account,
+    and has Retrieve answered from the offline index over the letters, unless the account has its own `retrieve`.
     moto keeps its state in this process, so there can be one at a time.
     """
     answers = first_of(account, others) if others else account
     with Service(answers, *faults, seed=seed) as service, Moto(service, account.account_id) as moto:
         account.caller, *key = moto.new_user("learner")
         account.endpoint, account.objects, account.trust = service.url, moto.objects, moto.trust
+        account.retrieve = account.retrieve or _from_the_letters
         yield Together(account, service, moto, (key[0], key[1]))
