@@ -70,7 +70,12 @@ def lognormal(median: float, sigma: float) -> Callable[[random.Random], float]:
 _TEXTS = json.loads(Path(__file__).with_name("errors.json").read_text(encoding="utf-8"))
 ERRORS: dict[str, tuple[str, int, str]] = _TEXTS["refusals"]
 STREAM_ERRORS: dict[str, str] = _TEXTS["in_stream"]
-_OF_STS = {"ExpiredTokenException": "ExpiredToken", "UnrecognizedClientException": "InvalidClientTokenId"}
+_OF_OLD_SERVICES = {  # S3, IAM and STS
+    "AccessDeniedException": "AccessDenied",
+    "ExpiredTokenException": "ExpiredToken",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+}
+_PREFIXES = {"opensearchserverless": "aoss", "opensearch": "aoss"}  # of IAM actions
 
 
 def refused(name: str) -> Fault:
@@ -78,8 +83,11 @@ def refused(name: str) -> Fault:
     code, status, message = ERRORS[name]
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
-        known = _OF_STS.get(code, code) if call.service == "sts" else code
-        raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", call.params)))
+        known = _OF_OLD_SERVICES.get(code, code) if call.service in ("s3", "iam", "sts") else code
+        prefix = _PREFIXES.get(call.service, call.service.partition("-")[0])
+        resource = next((value for value in call.params.values() if str(value).startswith("arn:")), "*")
+        params = {"action": f"{prefix}:{call.operation}", "resource": resource, **call.params}
+        raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", params)))
 
     return fault
 
@@ -106,6 +114,16 @@ def dropped() -> Fault:
     """The connection ends before the answer; the answer's source is not asked."""
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        raise Dropped
+
+    return fault
+
+
+def lost() -> Fault:
+    """The service does what it is asked, and the connection ends before the answer."""
+
+    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        proceed()
         raise Dropped
 
     return fault
@@ -140,7 +158,7 @@ def max_tokens(keep: int = 10) -> Fault:
 
 
 KINDS: dict[str, Callable[..., Fault]] = {
-    make.__name__: make for make in (refused, slow, dropped, stream_ends, garbled, thinking, max_tokens)
+    make.__name__: make for make in (refused, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
 }
 
 

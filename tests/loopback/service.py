@@ -14,8 +14,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs
 
 from tests.loopback import routes, wire
-from tests.loopback.answers import Dropped, ServiceError, Source
-from tests.loopback.faults import Call, Faults, On
+from tests.loopback.answers import Dropped, Params, ServiceError, Source
+from tests.loopback.faults import Call, Faults, On, Proceed
 
 
 class Service:
@@ -60,13 +60,8 @@ class Service:
     def answer(self, route: routes.Route, params: dict[str, Any]) -> tuple[Call, wire.Response]:
         """Take down one call and find its response; `Dropped` for none."""
         name, operation = route.service, str(route.operation.name)
-        stream = wire.stream_of(route.operation)
-        with self._lock:
-            call = Call(name, operation, params, time.monotonic(), stream=stream, wait=self._wait)
-            self._calls.append(call)
-            self._in_flight += 1
-            self._most = max(self._most, self._in_flight)
-            proceed = self._faults.wrap(call, partial(self._answers, name, operation, params))
+        ask = partial(self._answers, name, operation, params)
+        call, proceed = self.begin(name, operation, params, wire.stream_of(route.operation), ask)
         try:
             return call, wire.success(route.operation, proceed())
         except Dropped:
@@ -78,6 +73,17 @@ class Service:
         except Exception as error:  # a mistake in the source must reach the test that wrote it
             self.end(call, "LoopbackScriptError")
             return call, wire.failure(route.operation, ServiceError("LoopbackScriptError", 400, repr(error)))
+
+    def begin(
+        self, service: str, operation: str, params: Params, stream: str | None, proceed: Proceed
+    ) -> tuple[Call, Proceed]:
+        """Take down one call; `proceed` comes back inside the faults that meet it."""
+        with self._lock:
+            call = Call(service, operation, params, time.monotonic(), stream=stream, wait=self._wait)
+            self._calls.append(call)
+            self._in_flight += 1
+            self._most = max(self._most, self._in_flight)
+            return call, self._faults.wrap(call, proceed)
 
     def end(self, call: Call, outcome: str) -> None:
         """Take down the end of `call`, once."""
@@ -139,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(response, call)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
 
     def _asked(self, path: str, query: str, body: bytes) -> tuple[routes.Route, dict[str, Any]]:
         marker = self.headers.get("x-amz-target", "")
@@ -158,7 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("content-length", str(len(response.body)))
                 self.end_headers()
                 self._end(call, "answered")  # before the last byte: the caller's next request comes after it
-                self.wfile.write(response.body)
+                if self.command != "HEAD":
+                    self.wfile.write(response.body)
             else:
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
@@ -166,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._end(call, "answered")
                 self.wfile.write(b"0\r\n\r\n")
         except (Dropped, ConnectionError):
+            self._end(call, "dropped")  # before the caller can see it
             self._drop()
         finally:
             self._end(call, "dropped")
