@@ -41,7 +41,7 @@ def _session(seam: recordings.Seam) -> boto3.Session:
         seam.secrets = _credentials(core)
     seam.attach(core)
     core.get_component("event_emitter").register_first("needs-retry.bedrock-runtime", _on_response)
-    core.register("after-call", _whole)
+    core.register("after-call", _not_empty)
     core.set_default_client_config(_config())
     boto3.setup_default_session(botocore_session=core, region_name=region())
     return boto3.DEFAULT_SESSION
@@ -57,13 +57,11 @@ def _on_response(response: tuple[Any, dict[str, Any]] | None, **_: Any) -> bool 
     return False if "per day" in error.get("Message", "") else None  # no back-off lasts until tomorrow
 
 
-def _whole(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+def _not_empty(parsed: dict[str, Any], model: Any, **_: Any) -> None:
     """Botocore takes a page of a proxy for an answer with nothing in it: raise, before a cell misses its parts."""
-    wanted = set(model.output_shape.required_members if model.output_shape else ())
-    if "Error" not in parsed and not wanted <= parsed.keys():
-        raise ResponseParserError(
-            f"The answer to {model.name} has no {', '.join(sorted(wanted - parsed.keys()))}."
-        )
+    wanted = model.output_shape.required_members if model.output_shape else []
+    if wanted and "Error" not in parsed and not parsed.keys() & set(wanted):
+        raise ResponseParserError(f"The answer to {model.name} has none of {', '.join(wanted)}.")
 
 
 def opensearch(endpoint: str) -> Any:
