@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers import clients, models, retrieval
 from helpers.errors import WorkshopError
+from helpers.explain import explain
 from helpers.settings import ROOT, settings
 
 PYTHON = (3, 11)
@@ -39,7 +40,8 @@ def live() -> list[Row]:
         try:
             rows.append(check())
         except (BotoCoreError, ClientError, WorkshopError) as error:
-            rows.append(Row(check.__name__.strip("_").replace("_", " "), "not ok", str(error)))
+            to_do = str(explain(error) or error).replace("\n", " ")
+            rows.append(Row(check.__name__.strip("_").replace("_", " "), "not ok", to_do))
             if check in (_region, _identity):
                 break
     return rows

@@ -1,6 +1,7 @@
 """The one place that makes AWS clients; LangChain gets the same ones."""
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.exceptions import BotoCoreError
+from botocore.parsers import ResponseParserError
 
 from helpers import recordings
 from helpers.errors import WorkshopError
@@ -17,6 +19,9 @@ from helpers.settings import settings
 
 REPLAY_REGION = "us-east-1"
 USER_AGENT = "claude-on-bedrock-workshop/1.0"
+throttle_listeners: set[Callable[[], None]] = (
+    set()
+)  # called at each throttled attempt, from the caller's thread
 
 
 def client(service: str, **config: Any) -> Any:
@@ -40,9 +45,28 @@ def _session(seam: recordings.Seam) -> boto3.Session:
     if seam.mode == "record":
         seam.secrets = _credentials(core)
     seam.attach(core)
+    core.get_component("event_emitter").register_first("needs-retry.bedrock-runtime", _on_response)
+    core.register("after-call", _not_empty)
     core.set_default_client_config(_config())
     boto3.setup_default_session(botocore_session=core, region_name=region())
     return boto3.DEFAULT_SESSION
+
+
+def _on_response(response: tuple[Any, dict[str, Any]] | None, **_: Any) -> bool | None:
+    """Tell who listens of a throttled attempt; False ends the attempts of botocore."""
+    error = (response[1] if response else {}).get("Error", {})
+    if error.get("Code") != "ThrottlingException":
+        return None
+    for listener in tuple(throttle_listeners):
+        listener()
+    return False if "per day" in error.get("Message", "") else None  # no back-off lasts until tomorrow
+
+
+def _not_empty(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    """Botocore takes a page of a proxy for an answer with nothing in it: raise, before a cell misses its parts."""
+    wanted = model.output_shape.required_members if model.output_shape else []
+    if wanted and "Error" not in parsed and not parsed.keys() & set(wanted):
+        raise ResponseParserError(f"The answer to {model.name} has none of {', '.join(wanted)}.")
 
 
 def opensearch(endpoint: str) -> Any:
@@ -65,8 +89,9 @@ def _config() -> Config:
         # One attempt: a recorded error is shown, never slept on. No signature, a short user agent: nobody reads them.
         once = {"total_max_attempts": 1, "mode": "standard"}
         return Config(retries=once, user_agent=USER_AGENT, signature_version=UNSIGNED, **common)
-    # A long answer takes minutes, and a read that times out is sent, and billed, again.
-    patient = {"total_max_attempts": 8, "mode": "adaptive"}
+    # A long answer takes minutes, and a read that times out is sent, and billed, again. Not "adaptive": that mode
+    # slows every later call of a client down after one that was throttled. `helpers.batch` limits many calls.
+    patient = {"total_max_attempts": 8, "mode": "standard"}
     return Config(retries=patient, read_timeout=600, user_agent_extra=USER_AGENT, **common)
 
 

@@ -102,6 +102,29 @@ def resolve(alias: str = "") -> Model:
     Raises `WorkshopError` when it reached its end of life or is not offered here, and names one to use.
     """
     wanted = alias_of(alias or settings().model)
+    life, own, usable = _offered(wanted)
+    ended = ENDED.get(wanted) or _day(life.get(wanted, {}).get("endOfLifeTime"))
+    if ended and ended <= recordings.today():
+        raise WorkshopError(f"{wanted} reached its end of life on {ended}. {_instead(wanted, usable)}")
+    if not own:
+        place = f"No model or inference profile {wanted!r} in {clients.region()}"
+        raise WorkshopError(f"{place}. {_instead(wanted, usable)}")
+    chosen = min(own, key=_preference)
+    return Model(wanted, chosen, life.get(wanted, {}).get("status", "ACTIVE"), ended if ended else None)
+
+
+def instead_of(model_id: str) -> str:
+    """What to call when the service refuses `model_id`: its inference profile, or another model; a sentence."""
+    wanted = alias_of(model_id)
+    _, own, usable = _offered(wanted)
+    better = min(own, key=_preference, default=model_id)
+    if better != model_id and wanted in usable:
+        return f"Use {better}: models.resolve({wanted!r}).id finds it."
+    return _instead(wanted, usable)
+
+
+def _offered(wanted: str) -> tuple[dict[str, Any], list[str], list[str]]:
+    """What the region offers: lifecycle by alias, ids that answer for `wanted`, aliases of active models."""
     control = clients.client("bedrock")
     listed = control.list_foundation_models(byProvider="anthropic")["modelSummaries"]
     life = {alias_of(model["modelId"]): model.get("modelLifecycle", {}) for model in listed}
@@ -109,20 +132,13 @@ def resolve(alias: str = "") -> Model:
     profiles: dict[str, list[str]] = {}
     for profile in (item for page in pages for item in page["inferenceProfileSummaries"]):
         profiles.setdefault(alias_of(profile["inferenceProfileId"]), []).append(profile["inferenceProfileId"])
-    usable = [name for name in life if name in profiles and life[name].get("status") == "ACTIVE"]
-    ended = ENDED.get(wanted) or _day(life.get(wanted, {}).get("endOfLifeTime"))
-    if ended and ended <= recordings.today():
-        raise WorkshopError(f"{wanted} reached its end of life on {ended}. {_instead(wanted, usable)}")
     own = profiles.get(wanted) or [
         model["modelId"]
         for model in listed
         if alias_of(model["modelId"]) == wanted and "ON_DEMAND" in model.get("inferenceTypesSupported", [])
     ]
-    if not own:
-        place = f"No model or inference profile {wanted!r} in {clients.region()}"
-        raise WorkshopError(f"{place}. {_instead(wanted, usable)}")
-    chosen = min(own, key=_preference)
-    return Model(wanted, chosen, life.get(wanted, {}).get("status", "ACTIVE"), ended if ended else None)
+    usable = [name for name in life if name in profiles and life[name].get("status") == "ACTIVE"]
+    return life, own, usable
 
 
 def _preference(profile_id: str) -> tuple[bool, bool, str]:

@@ -17,6 +17,7 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.response import StreamingBody
 
+from helpers import explain
 from helpers.errors import WorkshopError
 from helpers.recordings import wire
 from helpers.recordings.file import Recording
@@ -157,6 +158,7 @@ def use(name: str, variant: str = "") -> Seam:
     _active = Seam(mode, recording)
     if mode == "replay":
         _active.computed["bedrock-agent-runtime.Retrieve"] = _retrieve_offline
+    explain.show_in_notebook()
     print(_first_line(mode, recording))
     return _active
 

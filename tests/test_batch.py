@@ -1,0 +1,201 @@
+"""Many calls at a time: bounded, slower when throttled, nothing lost, nothing asked twice."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from botocore.exceptions import ClientError
+
+from helpers import batch, clients, recordings
+from helpers.errors import WorkshopError
+from tests.loopback import On, Reply, Script, Service
+from tests.loopback.faults import after, refused, slow
+
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}
+
+
+@pytest.fixture
+def service(change, monkeypatch):
+    """Start a service that says each question back; gives `ask(number)` and the service."""
+    started = []
+    # Back-offs at a hundredth of their length: their order stays, and the test does not wait.
+    real = time.sleep
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: real(seconds / 100))
+
+    def start(*faults):
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+        change(mode="live")
+
+        def echo(params):
+            return Reply("answer to " + params["messages"][0]["content"][0]["text"])
+
+        service = Service(Script({"bedrock-runtime.Converse": echo}), *faults).__enter__()
+        started.append(service)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
+        recordings.use("lesson")
+        runtime = clients.client("bedrock-runtime")
+
+        def ask(number):
+            message = {"role": "user", "content": [{"text": str(number)}]}
+            return runtime.converse(modelId="m.x", messages=[message])["output"]["message"]["content"][0][
+                "text"
+            ]
+
+        return ask, service
+
+    yield start
+    for each in started:
+        each.__exit__()
+
+
+def asked(service):
+    """How often each question was answered."""
+    return Counter(
+        call.params["messages"][0]["content"][0]["text"]
+        for call in service.calls
+        if call.outcome == "answered"
+    )
+
+
+def test_results_come_in_order_and_no_more_in_flight_than_allowed(service):
+    ask, seen = service(On(slow(before=lambda rng: rng.random() / 20)))
+    results = batch.run(ask, range(40), batch.Results(), at_most=5)
+    assert list(results.items()) == [(number, f"answer to {number}") for number in range(40)]
+    assert seen.max_in_flight == 5 and not results.failed
+
+
+def test_a_fifth_throttled_and_every_result_arrives_once(service):
+    ask, seen = service(On(refused("too many requests"), probability=0.2), On(slow(0.005)))
+    results = batch.run(ask, range(100), batch.Results(), at_most=16)
+    assert len(results) == 100 and not results.failed
+    assert set(asked(seen).values()) == {1} and len(seen.calls) > 110
+
+
+def test_throttling_halves_what_is_in_flight_and_answers_bring_it_back():
+    limit = batch._Limit(16)
+    limit.throttled()
+    limit.throttled()  # of the same moment
+    assert limit.now == 8
+    for _ in range(8):
+        limit.answered()
+    assert 8 < limit.now < 12
+    limit.throttled()
+    assert limit.now <= 5
+    for _ in range(200):
+        limit.answered()
+    assert limit.now == 16
+    for _ in range(20):
+        limit.throttled()
+        for _ in range(2):
+            limit.answered()
+    assert limit.now >= 1
+
+
+def test_the_service_sees_fewer_at_a_time_after_throttling(service):
+    ask, seen = service(On(refused("too many tokens"), calls=range(1, 40)), On(slow(0.02)))
+    batch.run(ask, range(30), batch.Results(), at_most=16)
+    first = [call for call in seen.calls if call.outcome == "answered"][:10]
+    at_once = max(sum(o.started <= call.started < o.ended for o in first) for call in first)
+    assert at_once < 16
+
+
+def test_a_limit_per_day_stops_at_once_and_keeps_what_is_there(service):
+    ask, seen = service(On(refused("per day"), calls=after(10)), On(slow(0.01)))
+    results = batch.Results()
+    with pytest.raises(ClientError, match="per day"):
+        batch.run(ask, range(100), results, at_most=4)
+    assert len(results) == 10 and len(seen.calls) <= 14
+    assert not clients.throttle_listeners
+
+
+def test_one_failure_keeps_the_others_and_the_next_run_asks_for_the_rest(service, capsys):
+    ask, seen = service()
+    broken = {3, 7}
+
+    def sometimes(number):
+        if number in broken:
+            raise ValueError(f"no JSON in {number}")
+        return ask(number)
+
+    results = batch.run(sometimes, range(10), batch.Results())
+    assert list(results) == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert {item: str(error) for item, error in results.failed.items()} == {
+        3: "no JSON in 3",
+        7: "no JSON in 7",
+    }
+    said = capsys.readouterr().out
+    assert "8 of 10 are done" in said and "- 7: ValueError: no JSON in 7" in said
+    broken.clear()
+    assert list(batch.run(sometimes, range(10), results)) == list(range(10))
+    assert not results.failed and set(asked(seen).values()) == {1}
+
+
+def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(service, monkeypatch):
+    ask, seen = service(On(slow(0.05)))
+    results, real = batch.Results(), batch.wait
+    turns = iter(range(100))
+
+    def interrupted(*args, **kwargs):
+        if next(turns) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(batch, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(ask, range(20), results, at_most=4)
+    kept = len(results)
+    assert 3 <= kept < 20 and results.under_way
+    assert list(batch.run(ask, range(20), results, at_most=4)) == list(range(20))
+    assert set(asked(seen).values()) == {1} and sum(asked(seen).values()) == 20
+
+
+def test_one_that_stays_throttled_fails_alone_after_a_bounded_number_of_rounds(service, monkeypatch):
+    waits = []
+    monkeypatch.setattr(recordings, "sleep", waits.append)
+    ask, _ = service()
+    tries = Counter()
+
+    def unlucky(number):
+        tries[number] += 1
+        if number == 2:
+            raise ClientError(
+                {"Error": {"Code": "ThrottlingException", "Message": "Too many tokens"}}, "Converse"
+            )
+        return ask(number)
+
+    results = batch.run(unlucky, range(5), batch.Results())
+    assert list(results) == [0, 1, 3, 4] and list(results.failed) == [2]
+    assert tries[2] == batch.ROUNDS and waits == [2.0, 4.0]
+
+
+def test_nothing_at_all_raises_the_error_itself(service):
+    def fail(number):
+        raise ValueError(number)
+
+    with pytest.raises(ValueError):
+        batch.run(fail, range(3), batch.Results())
+
+    def no_recording(number):
+        calls.append(number)
+        raise WorkshopError("There is no recorded answer")
+
+    calls = []
+    with pytest.raises(WorkshopError):
+        batch.run(no_recording, range(50), batch.Results())
+    assert len(calls) <= 4
+    assert batch.run(fail, [], batch.Results()) == {}
+
+
+def test_no_thread_is_left(service):
+    ask, _ = service()
+    before = threading.active_count()
+    batch.run(ask, range(20), batch.Results())
+    time.sleep(0.05)
+    assert not [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("Thread") and "work" in thread.name
+    ]
+    assert threading.active_count() <= before + 4  # connections of the service
