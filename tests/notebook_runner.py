@@ -2,81 +2,108 @@
 
 A program that has imported everything and forks a child for each line of its input:
 
-    {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "cut": 7}
+    {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "kb.finish",
+     "cut": [7, "after"]}
 
-The answer is a line too: {"calls": the child's AWS calls so far, "error": "", "cut": whether it was killed}.
+`cut` is the number of a call that changes something, and whether the process dies before it is sent or after
+it is answered, its answer unread. A line comes back: {"changes": such calls so far, "error": "", "cut": bool}.
 """
 
 import json
 import os
+import re
 import sys
 import traceback
 from typing import Any
 
-import botocore.endpoint
+import botocore.client
+import matplotlib.pyplot as plt
 import nbformat
-import opensearchpy
-import opensearchpy.connection.http_urllib3
+from opensearchpy import Urllib3HttpConnection
 
-from helpers import clients, errors, recordings
-from helpers import knowledge_base as kb  # noqa: F401  imported before the fork, so that each child starts warm
+from helpers import (  # noqa: F401  imported before the fork, so that every child starts warm
+    clients,
+    knowledge_base,
+    recordings,
+    retrieval,
+)
+from helpers.errors import WorkshopError
+from helpers.explain import explain
 from helpers.knowledge_base import waiting
 from tools.notebooks import FOLDER
 
-CUT = 99
+_READS = re.compile(r"Get|List|BatchGet|Head|HEAD")
 
 
 def cells(name: str, first: str, last: str) -> list[str]:
-    """The set-up cell, then the code from the first cell with `first` in it to the first with `last`."""
+    """The set-up cell, then the code from the first cell with `first` in it to the last one with `last`."""
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     start = next(number for number, source in enumerate(code) if first in source)
-    end = next(number for number, source in enumerate(code) if last in source)
+    end = max(number for number, source in enumerate(code) if last in source)
     return [code[0], *code[max(start, 1) : end + 1]]
 
 
-def child(order: dict[str, Any], out: int) -> None:
-    """Run the cells of `order`; the process ends at AWS call number `cut`, its answer unread."""
-    os.environ.update(order["env"])
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    waiting.EVERY = 0.0
-    count = 0
+class Counter:
+    """Counts the calls that change something, and ends the process at one of them."""
 
-    def counted(send: Any) -> Any:
+    def __init__(self, cut: list[Any] | None, out: int):
+        """`out` is where the last word goes."""
+        self.changes, self._cut, self._out = 0, cut, out
+
+    def around(self, send: Any, name_at: int) -> Any:
+        """`send` with the count around it; its argument number `name_at` names the operation."""
+
         def sending(*args: Any, **named: Any) -> Any:
-            nonlocal count
+            counts = not _READS.match(args[name_at])
+            self.changes += counts
+            here = counts and self._cut is not None and self.changes == self._cut[0]
+            if here and self._cut == [self.changes, "before"]:
+                self._die()
             answer = send(*args, **named)
-            count += 1
-            if count == order.get("cut"):
-                os.write(out, json.dumps({"calls": count, "error": "", "cut": True}).encode())
-                os._exit(CUT)
+            if here:
+                self._die()
             return answer
 
         return sending
 
-    botocore.endpoint.Endpoint._send = counted(botocore.endpoint.Endpoint._send)
-    connection = opensearchpy.connection.http_urllib3.Urllib3HttpConnection
-    connection.perform_request = counted(connection.perform_request)
-    error, scope = "", {"__name__": "__main__"}
-    exec(order.get("before", ""), scope)
+    def _die(self) -> None:
+        tell(self._out, changes=self.changes, error="", cut=True)
+        os._exit(9)
+
+
+def tell(out: int, **words: Any) -> None:
+    """One line of JSON."""
+    os.write(out, json.dumps(words).encode())
+
+
+def child(order: dict[str, Any], out: int) -> None:
+    """Run the cells of `order` in this process and end it."""
+    os.environ.update(order["env"])
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    waiting.EVERY = 0.0
+    counter = Counter(order.get("cut"), out)
+    client = botocore.client.BaseClient
+    client._make_api_call = counter.around(client._make_api_call, 1)
+    Urllib3HttpConnection.perform_request = counter.around(Urllib3HttpConnection.perform_request, 1)
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    error = ""
     try:
+        exec(order.get("before", ""), scope)
         for source in cells(order["notebook"], order["from"], order["to"]):
             exec(compile(source, "cell", "exec"), scope)
-    except errors.WorkshopError as problem:
-        error = f"WorkshopError: {problem}"
     except Exception as problem:
-        error = f"{type(problem).__name__}: {problem}"
-        traceback.print_exc()
-    os.write(out, json.dumps({"calls": count, "error": error, "cut": False}).encode())
+        told = problem if isinstance(problem, WorkshopError) else explain(problem)
+        if told is None:
+            traceback.print_exc()
+        error = f"{type(told or problem).__name__}: {told or problem}"
+    tell(out, changes=counter.changes, error=error, cut=False)
     os._exit(0)
 
 
 def main() -> None:
     """Serve orders until the input ends."""
-    import matplotlib.pyplot
-
-    matplotlib.use("agg")
-    assert clients and recordings
+    plt.switch_backend("agg")
     for line in sys.stdin:
         inward, outward = os.pipe()
         process = os.fork()
@@ -88,7 +115,7 @@ def main() -> None:
             answer += piece
         os.close(inward)
         os.waitpid(process, 0)
-        print(answer.decode() or '{"calls": 0, "error": "died", "cut": false}', flush=True)
+        print(answer.decode(), flush=True)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _denied(failure: Failure) -> str:
     action = re.search(r"perform: ([\w:]+)", failure.text)
     return (
         f"You have no permission for {action[1] if action else 'this call'}. Next: ask the admin of the "
-        "account to allow it; a model needs both foundation-model/* and inference-profile/*."
+        "account to attach data/policies/learner.json (for 03 and 99: builder.json too), which allow it."
     )
 
 

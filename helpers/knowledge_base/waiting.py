@@ -69,8 +69,13 @@ def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
             answer = call()
         except Exception as error:
             waited = time.monotonic() - start
-            if not is_too_new(error) or waited > PROPAGATION_LIMIT:
+            if not is_too_new(error):
                 raise
+            if waited > PROPAGATION_LIMIT:
+                raise WorkshopError(
+                    f"{name}: still refused after {waited / 60:.0f} minutes, longer than new policies take. The "
+                    f"service says: {error} Check the role and the three policies, then run this cell again."
+                ) from error
             line.show("waiting for policies to spread", waited)
             recordings.sleep(pause)
             pause = min(pause * 1.5, 30)
