@@ -1,16 +1,15 @@
 """Removing what a workshop made: one resource at a time, in an order that leaves nothing behind."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from helpers import clients, recordings
+from helpers import clients
 from helpers.errors import WorkshopError
-from helpers.knowledge_base import waiting
 from helpers.knowledge_base.listing import GONE, Thing, things
+from helpers.knowledge_base.waiting import until
 
 _NOT_YET = ("CREATING", "UPDATING")
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
@@ -28,15 +27,14 @@ def thing(one: Thing) -> None:
 
 def gone(one: Thing) -> None:
     """Wait until the service no longer lists `one`; `WorkshopError` if it gives up on removing it."""
-    start = time.monotonic()
-    while same := [each for each in things(one.kind) if each.id == one.id]:
-        if same[0].state == "DELETE_UNSUCCESSFUL":
+
+    def is_gone() -> bool:
+        same = [each for each in things(one.kind) if each.id == one.id]
+        if any(each.state == "DELETE_UNSUCCESSFUL" for each in same):
             raise WorkshopError(f"{one.kind} {one.name} could not be removed.{_reasons(one)}")
-        if time.monotonic() - start > waiting.LIMIT:
-            raise WorkshopError(
-                f"{one.kind} {one.name} is still there. Run this cell again to go on waiting."
-            )
-        recordings.sleep(waiting.EVERY)
+        return not same
+
+    until(f"{one.kind} {one.name}, being removed", is_gone)
 
 
 def is_ours_without_tags(one: Thing, state: dict[str, Any]) -> bool:
@@ -71,8 +69,8 @@ def _stop(agent: Any, job: dict[str, str]) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ConflictException", "ValidationException"):
             raise  # it ended, or is stopping already
-    while agent.get_ingestion_job(**job)["ingestionJob"]["status"] in _RUNNING:
-        recordings.sleep(waiting.EVERY)
+    look = partial(agent.get_ingestion_job, **job)
+    until("ingestion job, being stopped", lambda: look()["ingestionJob"]["status"] not in _RUNNING)
 
 
 def _knowledge_base(one: Thing) -> None:
@@ -84,8 +82,11 @@ def _collection(one: Thing) -> None:
     aoss = clients.client("opensearchserverless")
 
     look = partial(aoss.batch_get_collection, ids=[one.id])
-    while any(each["status"] in _NOT_YET for each in look()["collectionDetails"]):  # cannot be removed yet
-        recordings.sleep(waiting.EVERY)
+
+    def is_settled() -> bool:
+        return all(each["status"] not in _NOT_YET for each in look()["collectionDetails"])
+
+    until("collection, before it can be removed", is_settled)
     if one.state != "DELETING":
         aoss.delete_collection(id=one.id)
 
@@ -109,17 +110,18 @@ def role(one: Thing) -> None:
 def bucket(one: Thing) -> None:
     """Empty the bucket, every version of every object, a page of at most 1,000 at a time; then the bucket."""
     s3 = clients.client("s3")
-    while True:  # always the first page: what a later one would begin after is gone by then
-        page = s3.list_object_versions(Bucket=one.name)
+
+    def is_empty() -> bool:
+        page = s3.list_object_versions(Bucket=one.name)  # the first page: what follows moves up
         listed = page.get("Versions", []) + page.get("DeleteMarkers", [])
-        if not listed:
-            break
         objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in listed]
-        failed = s3.delete_objects(Bucket=one.name, Delete={"Objects": objects, "Quiet": True}).get("Errors")
-        if failed:
-            raise WorkshopError(
-                f"{len(failed)} objects of {one.name} stay: {failed[0]['Key']}, {failed[0].get('Message')}"
-            )
+        if objects:
+            wanted = {"Objects": objects, "Quiet": True}
+            for failed in s3.delete_objects(Bucket=one.name, Delete=wanted).get("Errors", []):
+                raise WorkshopError(f"{one.name}: {failed['Key']} stays: {failed.get('Message')}")
+        return not page.get("IsTruncated")
+
+    until(f"bucket {one.name}, being emptied", is_empty)
     s3.delete_bucket(Bucket=one.name)
 
 

@@ -11,7 +11,7 @@ from helpers import recordings
 from helpers.errors import WorkshopError
 
 EVERY = 5.0  # seconds between two looks
-LIMIT = 1800.0  # seconds; a collection takes about 5 minutes, an ingestion of four letters about 1
+LOOKS = 360  # half an hour; a collection takes about 5 minutes, an ingestion of four letters about 1
 PROPAGATION_LIMIT = 300.0  # seconds until new policies are known everywhere; usually 1 to 2 minutes
 
 # What CreateKnowledgeBase says while role, policies or index are too new to be seen. Texts from public issue
@@ -40,25 +40,33 @@ def wait(name: str, look: Callable[[], dict[str, Any]], done: str, going_on: Col
     """Call `look`, a get call, until its state is `done`; `WorkshopError` for any state not in `going_on`."""
     line, seen = _Line(name), [""]
     start = time.monotonic()
-    while True:
+
+    def is_done() -> bool:
         now, reason = state(look())
         if now != seen[-1]:
             seen.append(now)
-        waited = time.monotonic() - start
-        line.show(" → ".join(seen[1:]), waited if now != done else 0)
-        if now == done:
-            return
-        if now not in going_on:
-            why = f" The service says: {reason}" if reason else " The service gives no reason."
+        line.show(" → ".join(seen[1:]), time.monotonic() - start if now != done else 0)
+        if now != done and now not in going_on:
+            why = f"The service says: {reason}" if reason else "The service gives no reason."
             raise WorkshopError(
-                f"{name} is {now}, expected {done}.{why} Correct that and run this cell again; "
+                f"{name} is {now}, expected {done}. {why} Correct that and run this cell again; "
                 "99_clean_up removes what is there."
             )
-        if waited > LIMIT:
-            raise WorkshopError(
-                f"{name} is still {now} after {waited / 60:.0f} minutes. Run this cell again to go on waiting."
-            )
+        return now == done
+
+    until(name, is_done)
+
+
+def until(what: str, is_done: Callable[[], bool]) -> None:
+    """Look until `is_done`, with a pause after each look; `WorkshopError` after half an hour."""
+    for _ in range(LOOKS):
+        if is_done():
+            return
         recordings.sleep(EVERY)
+    raise WorkshopError(
+        f"{what}: nothing has changed for {LOOKS * EVERY / 60:.0f} minutes. Look at it in the AWS console, or run "
+        "this cell again to go on waiting."
+    )
 
 
 def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
