@@ -1,0 +1,203 @@
+"""The IAM policies of data/policies: they allow every recorded call, and AWS's own lists know all they name."""
+
+import json
+import re
+from fnmatch import fnmatchcase
+from functools import cache
+
+import pytest
+from policy_sentry.querying.actions import get_action_data, get_actions_for_service
+
+from helpers.knowledge_base.names import POLICIES, Names, document
+from helpers.recordings.file import Recording
+from helpers.settings import ROOT
+
+FILES = sorted((ROOT / "data/recordings").glob("*.json"))
+BUILDS = ("03_create_knowledge_base", "99_clean_up")
+VALUES = {
+    "account": "111122223333",
+    "region": "us-east-1",
+    "bucket": "claude-workshop-abcd",
+    "collection": "arn:aws:aoss:us-east-1:111122223333:collection/abcdefghij0123456789",
+    "index": "arn:aws:s3vectors:us-east-1:111122223333:bucket/claude-workshop-abcd/index/letters",
+}
+FOR_PEOPLE = ("learner", "builder")
+FOR_ROLES = ("role-documents", "role-opensearch", "role-s3vectors")
+
+# Calls whose permission has another name. Source: the Service Authorization Reference, by service.
+ACTIONS = {
+    "bedrock-runtime.Converse": ["bedrock:InvokeModel"],
+    "bedrock-runtime.ConverseStream": ["bedrock:InvokeModelWithResponseStream"],
+    "s3.ListBuckets": ["s3:ListAllMyBuckets"],
+    "s3.ListObjectsV2": ["s3:ListBucket"],
+    "s3.ListObjectVersions": ["s3:ListBucketVersions"],
+    "s3.DeleteObjects": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+    "sts.GetCallerIdentity": [],  # needs no permission
+    # Tags given to a create call need the permission to tag; a role handed on needs the one to pass it.
+    "iam.CreateRole": ["iam:CreateRole", "iam:TagRole"],
+    "opensearchserverless.CreateCollection": ["aoss:CreateCollection", "aoss:TagResource"],
+    "s3vectors.CreateVectorBucket": ["s3vectors:CreateVectorBucket", "s3vectors:TagResource"],
+    "bedrock-agent.CreateKnowledgeBase": [
+        "bedrock:CreateKnowledgeBase",
+        "bedrock:TagResource",
+        "iam:PassRole",
+    ],
+}
+PREFIXES = {
+    "bedrock-runtime": "bedrock",
+    "bedrock-agent": "bedrock",
+    "bedrock-agent-runtime": "bedrock",
+    "opensearchserverless": "aoss",
+}
+# Never in a recording: asked only live by 00_setup_check, or by a call that a build cut half-way needs.
+LIVE_ONLY = {
+    "bedrock:GetFoundationModelAvailability",
+    "bedrock:GetUseCaseForModelAccess",
+    "bedrock:GetKnowledgeBase",
+    "bedrock:StopIngestionJob",
+    "bedrock:ListKnowledgeBaseDocuments",
+    "iam:GetRole",
+}
+
+
+def actions_of(call):
+    """The IAM actions that a recorded call needs."""
+    if call in ACTIONS:
+        return ACTIONS[call]
+    service, _, operation = call.partition(".")
+    if service == "opensearch":
+        return ["aoss:APIAccessAll"]
+    return [f"{PREFIXES.get(service, service)}:{operation}"]
+
+
+def statements(name):
+    return document(name, **VALUES)["Statement"]
+
+
+def listed(statement, key):
+    return [statement[key]] if isinstance(statement[key], str) else statement[key]
+
+
+def allows(names, action):
+    return any(action in listed(each, "Action") for name in names for each in statements(name))
+
+
+def needed(*notebooks, apart=()):
+    calls = {
+        entry["call"]
+        for path in FILES
+        for entry in Recording(path).entries
+        if (not notebooks or path.name.startswith(notebooks)) and not path.name.startswith(apart or ("-",))
+    }
+    return {action for call in calls for action in actions_of(call)}
+
+
+def test_the_learner_may_make_every_call_of_the_lessons_and_the_builder_every_call_of_build_and_removal():
+    lessons = needed(apart=BUILDS)
+    assert len(lessons) >= 4
+    assert {action for action in lessons if not allows(["learner"], action)} == set()
+    builds = needed(*BUILDS)
+    assert len(builds) >= 35
+    assert {action for action in builds if not allows(["builder"], action)} == set()
+
+
+def test_control_a_call_that_no_policy_names_is_noticed():
+    assert not allows(FOR_PEOPLE, "s3:PutBucketPolicy")
+    assert actions_of("s3.GetObject") == ["s3:GetObject"] and not allows(FOR_PEOPLE, "s3:GetObject")
+
+
+def test_nothing_is_allowed_that_no_call_needs():
+    given = {action for name in FOR_PEOPLE for each in statements(name) for action in listed(each, "Action")}
+    unused = given - needed() - LIVE_ONLY
+    assert unused == set()
+
+
+@pytest.mark.parametrize("name", [*FOR_PEOPLE, *FOR_ROLES])
+def test_a_policy_is_known_to_awss_lists(name):
+    assert lint(statements(name)) == []
+
+
+@cache
+def known(service):
+    return {action.lower() for action in get_actions_for_service(service)}
+
+
+def lint(policy):
+    """What policy_sentry's copy of the Service Authorization Reference finds wrong."""
+    problems = []
+    for statement in policy:
+        for action in listed(statement, "Action"):
+            service, _, short = action.partition(":")
+            if "*" in action:
+                problems.append(f"{action}: a * in an action")
+            elif action.lower() not in known(service):
+                problems.append(f"{action}: no such action")
+            else:
+                rows = get_action_data(service, short)[service]
+                problems += _resources(statement, action, [row["resource_arn_format"] for row in rows])
+                problems += _conditions(
+                    statement, action, {key for row in rows for key in row["condition_keys"]}
+                )
+    return problems
+
+
+def _resources(statement, action, formats):
+    patterns = [re.sub(r"\$\{\w+\}", "*", each) for each in formats if each != "*"]
+    for resource in listed(statement, "Resource"):
+        # A named resource must be of a kind that the action has; "*" is for actions that know no kind.
+        if resource == "*" and patterns:
+            yield f"{action}: give its resources instead of *"
+        if resource != "*" and not any(_overlap(resource, pattern) for pattern in patterns):
+            yield f"{action}: {resource} is no resource of it"
+
+
+def _overlap(resource, pattern):
+    one, other = resource.split(":", 5), pattern.split(":", 5)
+    return len(one) == len(other) and all(
+        fnmatchcase(a, b) or fnmatchcase(b, a) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _conditions(statement, action, keys):
+    general = ("aws:ResourceAccount", "iam:PassedToService")
+    patterns = [re.sub(r"\$\{\w+\}", "*", key) for key in keys]
+    for condition in statement.get("Condition", {}).values():
+        for key in condition:
+            if key not in general and not any(fnmatchcase(key, pattern) for pattern in patterns):
+                yield f"{action}: it has no condition {key}"
+
+
+def test_control_the_linter_finds_what_is_wrong():
+    wrong = [
+        {"Action": "s3:*", "Resource": "*"},
+        {"Action": "s3:GetObjekt", "Resource": "*"},
+        {"Action": "s3:GetObject", "Resource": "arn:aws:iam::111122223333:role/x"},
+        {"Action": "s3:GetObject", "Resource": "*"},
+        {
+            "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::b/*",
+            "Condition": {"StringEquals": {"iam:Path": "x"}},
+        },
+    ]
+    assert [len(lint([each])) for each in wrong] == [1] * 5
+
+
+def test_bedrock_may_take_the_role_on_only_for_this_account_and_region():
+    (trust,) = statements("role-trust")
+    assert trust["Principal"] == {"Service": "bedrock.amazonaws.com"} and trust["Action"] == "sts:AssumeRole"
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": "111122223333"}
+    pattern = trust["Condition"]["ArnLike"]["aws:SourceArn"]
+    assert pattern == "arn:aws:bedrock:us-east-1:111122223333:knowledge-base/*"
+
+
+def test_the_names_of_the_policies_are_those_that_the_workshop_gives():
+    names = Names("abcd1234")
+    text = (POLICIES / "builder.json").read_text(encoding="utf-8")
+    resources = [
+        part for each in json.loads(text)["Statement"] for part in listed(each, "Resource") if part != "*"
+    ]
+    assert any(fnmatchcase(f"arn:aws:s3:::{names.common}", part) for part in resources)
+    assert any(fnmatchcase(f"arn:aws:iam::111122223333:role/{names.role}", part) for part in resources)
+    vector_bucket = f"arn:aws:s3vectors:us-east-1:111122223333:bucket/{names.common}"
+    assert any(fnmatchcase(vector_bucket, part) for part in resources)
+    assert len(names.common) <= 32  # the longest name of a policy of OpenSearch Serverless
