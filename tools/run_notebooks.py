@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--in-place", action="store_true", help="rewrite the stored outputs of the notebooks")
     options = parser.parse_args(arguments)
-    paths = options.notebooks or all_notebooks()
+    paths = [path.resolve() for path in options.notebooks] or all_notebooks()
     cells = sum(1 for path in paths for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
     start, failed = time.perf_counter(), 0
     with tqdm(total=cells, unit="cell", leave=False, disable=None, dynamic_ncols=True) as bar:
