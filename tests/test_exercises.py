@@ -89,7 +89,7 @@ def test_a_solution_is_small_and_says_which_exercise_it_solves(lesson):
 def test_the_instructor_guide_shows_what_the_lessons_use():
     uses = [use for lesson in LESSONS for use in [pasted(lesson)[1]] if use.calls]
     guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
-    for table in (costs.cost_table(uses), costs.quota_table(uses)):
+    for table in (costs.cost_table(uses), costs.arithmetic(uses), costs.quota_table(uses)):
         assert table in guide, "put the tables of `python -m tools.costs` into INSTRUCTOR.md"
 
 
@@ -110,4 +110,7 @@ def test_dollars_and_quota_by_hand():
     use = costs.Use("x", 2, 0, tokens, 8000)
     assert use.dollars("claude-sonnet-5-5") == pytest.approx(2.00 + 1.00 + 0.05)
     assert costs.quota_table([use]).endswith("| x | 2 | 754,000 | 1,500,000 |")
+    assert costs.arithmetic([use]) == (
+        "(1,000,000 × $2.00 + 0 × $2.50 + 500,000 × $0.10 + 100,000 × $10.00) / 1,000,000 = $3.050"
+    )
     assert costs.total([use, use]).tokens["outputTokens"] == 200_000

@@ -2,7 +2,7 @@
 
     python -m tools.costs [notebook ...]
 
-Runs the lessons offline and prints the two tables of INSTRUCTOR.md. The token counts are those of the recorded
+Runs the lessons offline and prints the tables of INSTRUCTOR.md. The token counts are those of the recorded
 answers: estimates, as long as the answers are not captured from the service.
 """
 
@@ -122,6 +122,21 @@ def quota_table(uses: Sequence[Use], rate: int = 5) -> str:
     return "\n".join(rows)
 
 
+def arithmetic(uses: Sequence[Use], alias: str = DEFAULT) -> str:
+    """The sum of the lessons worked out by hand for one model, in one line."""
+    whole = total(uses)
+    prices = Model(alias, "global.", "", None).prices
+    price_of = dict(
+        zip(
+            ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
+            prices,
+            strict=True,
+        )
+    )
+    terms = " + ".join(f"{whole.tokens.get(kind, 0):,} × ${price_of[kind]:.2f}" for kind in KINDS)
+    return f"({terms}) / 1,000,000 = ${whole.dollars(alias):.3f}"
+
+
 def total(uses: Sequence[Use]) -> Use:
     """The sum of several lessons."""
     tokens: Counter[str] = Counter()
@@ -135,7 +150,7 @@ def total(uses: Sequence[Use]) -> Use:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the lessons named in `arguments`, or all, and print both tables."""
+    """Run the lessons named in `arguments`, or all, and print the tables."""
     paths = [Path(name) for name in (arguments if arguments is not None else sys.argv[1:])] or lessons()
     uses = []
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
             uses.append(use_of(path.stem, notes))
     asking = [use for use in uses if use.calls]
     print(f"Prices of {PRICES_DATE}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
-    print(cost_table(asking), quota_table(asking), sep="\n\n")
+    print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
     print(
         "\nCalls to Retrieve:", ", ".join(f"{use.lesson} {use.retrievals}" for use in uses if use.retrievals)
     )
