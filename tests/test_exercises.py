@@ -12,13 +12,13 @@ from helpers.settings import ROOT
 from tools import costs, record, run_notebooks
 from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
 
-MARK = re.compile(r"\A# Exercise (\d+)\n")
+MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 LESSONS = [path for path in lessons() if path.stem[:2] not in ("00", "99")]
 NAMES = [path.stem for path in LESSONS]
 
 
 def exercises(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
-    """The cells that begin with the line `# Exercise 1` and so on, by number."""
+    """The cells whose first line ends in `# Exercise 1` and so on, by number."""
     marked = [(MARK.match(cell.source), cell) for cell in notebook.cells if cell.cell_type == "code"]
     return {found[1]: cell for found, cell in marked if found}
 
