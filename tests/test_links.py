@@ -11,8 +11,10 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 from markdown_it import MarkdownIt
+from PIL import Image, ImageChops
 
 from helpers.settings import ROOT
+from tools.readme_picture import PICTURE, from_notebook
 
 HOSTS = {"aws.amazon.com", "docs.aws.amazon.com", "github.com", "gitlab.com", "docs.astral.sh", "jupyter.org"}
 LEFT_OUT = {"build", "node_modules", "originals"}  # made on this machine, or not ours
@@ -146,13 +148,10 @@ def test_control_a_broken_link_is_noticed(tmp_path, text, wrong):
 
 
 def test_the_readme_shows_the_picture_that_the_lesson_drew():
-    from PIL import Image, ImageChops
-
-    from tools.readme_picture import PICTURE, from_notebook
-
     assert PICTURE.relative_to(ROOT).as_posix() in set(
         links((ROOT / "README.md").read_text(encoding="utf-8"))
     )
     with Image.open(PICTURE) as stored:
-        drawn = from_notebook().convert("RGB")
-        assert ImageChops.difference(stored.convert("RGB"), drawn).getbbox() is None, "make picture"
+        difference = ImageChops.difference(stored.convert("RGB"), from_notebook())
+    # Compared in full colour: too small a palette once turned the two coloured boxes grey.
+    assert max(high for _, high in difference.getextrema()) <= 12, "make picture"
