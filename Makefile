@@ -49,6 +49,13 @@ letters-digest: $(VENV)/.maintainer ## build the digest PDFs from data/letters/s
 boards: $(VENV)/.maintainer ## draw the circuit boards of data/boards
 	@$(BIN)/python -m tools.build_boards
 
+.PHONY: picture costs
+picture: setup ## take the README's picture from the board lesson
+	@$(BIN)/python -m tools.readme_picture
+
+costs: setup ## what each lesson uses and costs live: the tables of INSTRUCTOR.md
+	@$(BIN)/python -m tools.costs $(NOTEBOOKS)
+
 record: $(VENV)/.maintainer ## answer from your AWS account and keep the answers (costs money)
 	@$(BIN)/python -m tools.record $(NOTEBOOKS)
 

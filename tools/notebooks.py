@@ -33,7 +33,12 @@ class Outcome:
 
 def all_notebooks() -> list[Path]:
     """The lessons in order, then the solutions."""
-    return sorted(FOLDER.glob("*.ipynb")) + sorted(FOLDER.glob("solutions/*.ipynb"))
+    return lessons() + sorted(FOLDER.glob("solutions/*.ipynb"))
+
+
+def lessons() -> list[Path]:
+    """The lessons in order, set-up check and clean-up among them."""
+    return sorted(FOLDER.glob("*.ipynb"))
 
 
 def environment(mode: str = "replay") -> dict[str, str]:

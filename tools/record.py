@@ -16,7 +16,7 @@ import nbformat
 
 from helpers.recordings.file import Recording
 from helpers.settings import settings
-from tools.notebooks import all_notebooks, environment, execute, write
+from tools.notebooks import FOLDER, environment, execute, lessons, write
 from tools.run_notebooks import line
 
 _COST = re.compile(r"Live cost: ([^\n·]+)")
@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--yes", action="store_true", help="the cost is agreed to")
     options = parser.parse_args(arguments)
-    paths = options.notebooks or all_notebooks()
+    paths = options.notebooks or lessons()
+    for path in paths:
+        if path.resolve().parent == FOLDER / "solutions":
+            parser.error(f"{path} has no recording of its own: record the lesson, then run `make outputs`.")
     for path in paths:
         cost = _COST.search(nbformat.read(path, 4).cells[0].source)
         print(f"{path.stem}: live cost {cost[1].strip() if cost else 'unknown'}")

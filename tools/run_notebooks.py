@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--in-place", action="store_true", help="rewrite the stored outputs of the notebooks")
     options = parser.parse_args(arguments)
-    paths = options.notebooks or all_notebooks()
+    paths = [path.resolve() for path in options.notebooks] or all_notebooks()
     cells = sum(1 for path in paths for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
     start, failed = time.perf_counter(), 0
     with tqdm(total=cells, unit="cell", leave=False, disable=None, dynamic_ncols=True) as bar:
@@ -68,12 +68,14 @@ def keep(outcome: Outcome, in_place: bool) -> None:
         if not outcome.error:
             write(outcome.notebook, outcome.path)
         return
-    write(outcome.notebook, BUILD / "notebooks" / outcome.path.name)
+    # A solution has the name of its lesson, so it goes into a folder of its own.
+    place = Path("solutions") if outcome.path.parent == FOLDER / "solutions" else Path()
+    write(outcome.notebook, BUILD / "notebooks" / place / outcome.path.name)
     # No addresses of scripts: the page must open with no network, and the lessons hold no formulas.
     page, _ = HTMLExporter(
         mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True
     ).from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
-    target = BUILD / "html" / f"{outcome.path.stem}.html"
+    target = BUILD / "html" / place / f"{outcome.path.stem}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
 

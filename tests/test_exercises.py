@@ -1,0 +1,132 @@
+"""Every exercise: the starter says "not yet", and with the worked solution pasted in the lesson says "done"."""
+
+import re
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+import pytest
+
+from helpers.settings import ROOT
+from tools import costs, record, run_notebooks
+from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
+
+MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
+LESSONS = [path for path in lessons() if path.stem[:2] not in ("00", "99")]
+NAMES = [path.stem for path in LESSONS]
+
+
+def exercises(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
+    """The cells whose first line ends in `# Exercise 1` and so on, by number."""
+    marked = [(MARK.match(cell.source), cell) for cell in notebook.cells if cell.cell_type == "code"]
+    return {found[1]: cell for found, cell in marked if found}
+
+
+def last_line_printed(cell: nbformat.NotebookNode) -> str:
+    text = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+    return text.strip().rpartition("\n")[2]
+
+
+def solution_of(lesson: Path) -> Path:
+    return FOLDER / "solutions" / lesson.name
+
+
+@cache
+def pasted(lesson: Path) -> tuple[nbformat.NotebookNode, costs.Use]:
+    """The lesson run with all its solutions pasted over the starters, and what it asked for; run once."""
+    notebook = nbformat.read(lesson, 4)
+    answers = exercises(nbformat.read(solution_of(lesson), 4))
+    for number, cell in exercises(notebook).items():
+        cell.source = answers[number].source
+    with TemporaryDirectory() as folder:
+        copy, notes = Path(folder) / lesson.name, Path(folder) / "calls.jsonl"
+        write(notebook, copy)
+        outcome = execute(copy, environment(), preamble=costs.preamble(notes))
+        assert not outcome.error, outcome.error
+        return outcome.notebook, costs.use_of(lesson.stem, notes)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_a_lesson_ends_with_exercises_and_each_has_a_solution(lesson):
+    notebook = nbformat.read(lesson, 4)
+    starters, answers = exercises(notebook), exercises(nbformat.read(solution_of(lesson), 4))
+    assert list(starters) == [str(number) for number in range(1, len(starters) + 1)]
+    assert 1 <= len(starters) <= 3 and starters.keys() == answers.keys()
+    titles = [number for number, cell in enumerate(notebook.cells) if cell.source.startswith("## Your turn")]
+    assert len(titles) == 1 and all(notebook.cells.index(cell) > titles[0] for cell in starters.values())
+    for number, starter in starters.items():
+        assert any(f"**Exercise {number}.**" in cell.source for cell in notebook.cells[titles[0] :])
+        # The same check, word for word: a solution that prints "done" by itself is none.
+        check = starter.source.splitlines()[-1]
+        assert "not yet" in check and answers[number].source.splitlines()[-1] == check
+        assert answers[number].source != starter.source
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_the_unedited_starter_says_not_yet_and_the_solution_says_done(lesson):
+    starters = exercises(nbformat.read(lesson, 4))
+    assert {last_line_printed(cell) for cell in starters.values()} == {"not yet"}
+    answers = exercises(nbformat.read(solution_of(lesson), 4))
+    assert {last_line_printed(cell) for cell in answers.values()} == {"done"}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_with_the_solution_pasted_in_the_lesson_says_done(lesson):
+    notebook, _ = pasted(lesson)
+    assert {last_line_printed(cell) for cell in exercises(notebook).values()} == {"done"}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_a_solution_is_small_and_says_which_exercise_it_solves(lesson):
+    notebook = nbformat.read(solution_of(lesson), 4)
+    assert len(notebook.cells) <= len(nbformat.read(lesson, 4).cells) / 2
+    opening, last = notebook.cells[0].source, notebook.cells[-1].source
+    assert "Solution" in opening and f"../{lesson.name}#Your-turn" in opening and "**Exercise 1**" in opening
+    assert f"](../{lesson.name})" in last
+
+
+def test_the_instructor_guide_shows_what_the_lessons_use():
+    uses = [use for lesson in LESSONS for use in [pasted(lesson)[1]] if use.calls]
+    guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
+    for table in (costs.cost_table(uses), costs.arithmetic(uses), costs.quota_table(uses)):
+        assert table in guide, "put the tables of `python -m tools.costs` into INSTRUCTOR.md"
+
+
+def test_costs_are_added_up_from_every_form_of_answer():
+    converse = {"usage": {"inputTokens": 10, "outputTokens": 3, "totalTokens": 13, "cacheReadInputTokens": 4}}
+    wanted = {"inputTokens": 10, "outputTokens": 3, "cacheReadInputTokens": 4}
+    assert costs.usage_of({"json": converse}) == wanted
+    assert costs.usage_of({"events": [{"data": {"role": "x"}}, {"data": converse}]}) == wanted
+    messages = {"usage": {"input_tokens": 10, "output_tokens": 3}}
+    assert costs.usage_of({"json": messages}) == {"inputTokens": 10, "outputTokens": 3}
+    assert costs.limit_of({"body": '{"max_tokens": 7}'}) == costs.limit_of(
+        {"inferenceConfig": {"maxTokens": 7}}
+    )
+
+
+def test_dollars_and_quota_by_hand():
+    tokens = {"inputTokens": 1_000_000, "outputTokens": 100_000, "cacheReadInputTokens": 500_000}
+    use = costs.Use("x", 2, 0, tokens, 8000)
+    assert use.dollars("claude-sonnet-5-5") == pytest.approx(2.00 + 1.00 + 0.05)
+    assert costs.quota_table([use]).endswith("| x | 2 | 754,000 | 1,500,000 |")
+    assert costs.arithmetic([use]) == (
+        "(1,000,000 × $2.00 + 0 × $2.50 + 500,000 × $0.10 + 100,000 × $10.00) / 1,000,000 = $3.050"
+    )
+    assert costs.total([use, use]).tokens["outputTokens"] == 200_000
+
+
+def test_a_solution_and_its_lesson_do_not_overwrite_each_other(monkeypatch, tmp_path):
+    monkeypatch.setattr(run_notebooks, "BUILD", tmp_path)
+    lesson = FOLDER / "04_financial_rag.ipynb"
+    for path in (lesson, solution_of(lesson)):
+        run_notebooks.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
+    pages = sorted(page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.html"))
+    assert pages == ["html/04_financial_rag.html", "html/solutions/04_financial_rag.html"]
+    assert "Solution" in (tmp_path / pages[1]).read_text(encoding="utf-8")
+
+
+def test_a_solution_is_not_recorded_over_its_lesson(capsys):
+    with pytest.raises(SystemExit):
+        record.main(["--yes", "notebooks/solutions/04_financial_rag.ipynb"])
+    assert "no recording of its own" in capsys.readouterr().err

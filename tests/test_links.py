@@ -1,0 +1,157 @@
+"""Links in Markdown files and notebooks: relative ones lead somewhere, external ones go to a known host by https."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image, ImageChops
+
+from helpers.settings import ROOT
+from tools.readme_picture import PICTURE, from_notebook
+
+HOSTS = {"aws.amazon.com", "docs.aws.amazon.com", "github.com", "gitlab.com", "docs.astral.sh", "jupyter.org"}
+LEFT_OUT = {"build", "node_modules", "originals"}  # made on this machine, or not ours
+_ATTRIBUTE = re.compile(r"(?:href|src)=[\"']([^\"']+)[\"']")
+
+
+def documents(root: Path) -> list[Path]:
+    """Markdown files and notebooks below `root`, without hidden folders."""
+    found = [path.relative_to(root) for kind in ("*.md", "*.ipynb") for path in root.rglob(kind)]
+    kept = [
+        path for path in found if not any(part.startswith(".") or part in LEFT_OUT for part in path.parts)
+    ]
+    return [root / path for path in sorted(kept)]
+
+
+@cache
+def parts(path: Path) -> tuple[str, ...]:
+    """The Markdown texts of a document: the whole file, or the notebook's Markdown cells."""
+    if path.suffix == ".md":
+        return (path.read_text(encoding="utf-8"),)
+    cells = nbformat.read(path, as_version=4).cells
+    return tuple(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def links(text: str) -> Iterator[str]:
+    """Targets of links and pictures, in HTML too, as a reader's program finds them; code is left out."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    for token in (inner for outer in tokens for inner in (outer, *(outer.children or ()))):
+        if token.type in ("link_open", "image"):
+            yield str(token.attrGet("href") or token.attrGet("src"))
+        elif token.type in ("html_inline", "html_block"):
+            yield from _ATTRIBUTE.findall(token.content)
+
+
+@cache
+def anchors(path: Path) -> frozenset[str]:
+    """What may stand after # in a link to the document: GitHub's names for Markdown, Jupyter's for notebooks."""
+    names: list[str] = []
+    for text in parts(path):
+        tokens = MarkdownIt("commonmark").parse(text)
+        for opening, inline in pairwise(tokens):
+            if opening.type == "heading_open":
+                words = "".join(child.content for child in inline.children or ())
+                github = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+                names.append(github if path.suffix == ".md" else words.replace(" ", "-"))
+        names += re.findall(r"<a (?:id|name)=[\"']([^\"']+)[\"']", text)
+    repeats: defaultdict[str, int] = defaultdict(int)
+    for number, name in enumerate(names):
+        names[number] = f"{name}-{repeats[name]}" if repeats[name] else name
+        repeats[name] += 1
+    return frozenset(names)
+
+
+def problem(source: Path, link: str, root: Path) -> str:
+    """What is wrong with a link that stands in `source`; empty if nothing."""
+    url = urlsplit(link)
+    if url.scheme or url.netloc:
+        if url.scheme != "https":
+            return f"{link} is not https"
+        return (
+            ""
+            if url.hostname in HOSTS
+            else f"{url.hostname} is not among the known hosts: add it or leave it"
+        )
+    target = (source.parent / unquote(url.path)).resolve() if url.path else source
+    if not target.is_relative_to(root) or target.relative_to(root).parts[:1] == ("build",):
+        return f"{link} leads out of the repository"
+    if not target.exists():
+        return f"{link} leads nowhere"
+    if url.fragment and unquote(url.fragment) not in anchors(target):
+        return f"{link}: {target.name} has no such heading"
+    return ""
+
+
+@pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path):
+    problems = [problem(path, link, ROOT) for text in parts(path) for link in links(text)]
+    assert [each for each in problems if each] == []
+
+
+def test_external_links_are_listed(capsys):
+    places = defaultdict(set)
+    for path in documents(ROOT):
+        for link in (link for text in parts(path) for link in links(text)):
+            if urlsplit(link).scheme:
+                places[link].add(path.relative_to(ROOT).as_posix())
+    with capsys.disabled():
+        print("\nexternal links, not fetched:")
+        print(
+            *(f"  {link}  in {', '.join(sorted(where))}" for link, where in sorted(places.items())), sep="\n"
+        )
+    assert places and all(urlsplit(link).hostname in HOSTS for link in places)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("[a](there.md)", ""),
+        ("[a](there.md#some-heading-it-has) ![p](sub/p.png)", ""),
+        ("[a](#here)", ""),
+        ("[a](sub/lesson.ipynb#Your-turn)", ""),
+        ("`[a](nowhere.md)`", ""),
+        ("[a](https://docs.aws.amazon.com/x)", ""),
+        ("[a](nowhere.md)", "leads nowhere"),
+        ("| a |\n|---|\n| [a](nowhere.md) |", "leads nowhere"),
+        ('<img src="nowhere.png" alt="">', "leads nowhere"),
+        ("[a][1]\n\n[1]: nowhere.md", "leads nowhere"),
+        ("[a](there.md#other)", "no such heading"),
+        ("[a](sub/lesson.ipynb#your-turn)", "no such heading"),
+        ("[a](#there)", "no such heading"),
+        ("[a](../outside.md)", "out of the repository"),
+        ("[a](build/page.html)", "out of the repository"),
+        ("[a](http://docs.aws.amazon.com/x)", "not https"),
+        ("[a](https://example.com/x)", "not among the known hosts"),
+    ],
+)
+def test_control_a_broken_link_is_noticed(tmp_path, text, wrong):
+    root = tmp_path / "repository"
+    (root / "sub").mkdir(parents=True)
+    (root / "build").mkdir()
+    for path in ("../outside.md", "sub/p.png", "build/page.html"):
+        (root / path).touch()
+    (root / "there.md").write_text("# There\n\n## Some heading, it *has*\n", encoding="utf-8")
+    lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("## Your turn")])
+    nbformat.write(lesson, root / "sub" / "lesson.ipynb")
+    here = root / "here.md"
+    here.write_text(f"# Here\n\n{text}\n", encoding="utf-8")
+    assert [path.name for path in documents(root)] == ["here.md", "lesson.ipynb", "there.md"]
+    found = [problem(here, link, root) for link in links(here.read_text(encoding="utf-8"))]
+    assert wrong in " ".join(found) and any(found) == bool(wrong)
+
+
+def test_the_readme_shows_the_picture_that_the_lesson_drew():
+    assert PICTURE.relative_to(ROOT).as_posix() in set(
+        links((ROOT / "README.md").read_text(encoding="utf-8"))
+    )
+    with Image.open(PICTURE) as stored:
+        difference = ImageChops.difference(stored.convert("RGB"), from_notebook())
+    # Compared in full colour: too small a palette once turned the two coloured boxes grey.
+    assert max(high for _, high in difference.getextrema()) <= 12, "make picture"
