@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -20,12 +20,13 @@ from tools.slides.marks import REMARK, headings, mark
 
 NOTES = ROOT / "data" / "slides"
 TEMPLATES = Path(__file__).parent / "template"
-ROOM = 590  # px under the line at the top of a page of 1280 x 720
+ROOM = 640  # px of a page of 1280 x 720 without its margins
+TOP = 50  # px of the line at the top
 CODE_LINE, BODY_LINE, CODE_WIDTH, BODY_WIDTH = 24, 33, 108, 98  # px and characters of the smallest letters
 FENCE_LINES = 16  # of a program inside an answer
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*`(])")
-_FENCE = re.compile(r"^(?P<open>```.*\n)(?P<body>.*?)^```", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^(?P<open>```[^\n]*\n)(?P<body>.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Page:
     cells: list[NotebookNode]
     layout: str = ""
     kicker: str = ""
-    size: int = field(default=0)
+    size: int = 0
 
 
 def deck(notebook: NotebookNode, notes: dict[str, str], title: str) -> str:
@@ -59,9 +60,10 @@ def pages(notebook: NotebookNode) -> list[Page]:
             continue
         if cell.cell_type == "markdown":
             for piece in _pieces(cell.source):
-                result.append(_prose(piece, result, slide_type))
+                if not _beneath(piece, result):
+                    result.append(_prose(piece, result, slide_type))
         elif cell.cell_type == "code":
-            _add_code(result, cell, joined=slide_type == "-")
+            _add_code(result, cell)
     return result
 
 
@@ -81,17 +83,29 @@ def _pieces(source: str) -> Iterator[str]:
             yield source[start:end].strip()
 
 
+def _beneath(piece: str, before: list[Page]) -> bool:
+    """Put a sentence or two that speak of a picture under it; they come on a click."""
+    fits = before and not headings(piece) and not REMARK.match(piece) and len(piece) < 200
+    if not fits or before[-1].layout or not any(_png(out) for out in before[-1].cells[-1].get("outputs", [])):
+        return False
+    cell = nbformat.v4.new_markdown_cell(_LINK.sub(_link, piece))
+    cell.metadata["slideshow"] = {"slide_type": "fragment"}
+    before[-1].cells.append(cell)
+    return True
+
+
 def _prose(piece: str, before: list[Page], slide_type: str) -> Page:
     cell = nbformat.v4.new_markdown_cell(_LINK.sub(_link, piece))
     heading = before[-1].heading if before else ""
     if found := headings(piece):
         text = found[0]["text"]
         alone = found[0].end() == len(piece)
-        layout = "title" if not before else "part" if alone else ""
-        return Page("subslide" if slide_type == "subslide" else "slide", text, [cell], layout)
+        layout = "title" if not before else "part" if alone else "step"
+        place = "subslide" if slide_type == "subslide" else "slide"
+        return Page(place, text, [cell], layout, size=TOP + _markdown_height(piece))
     if remark := REMARK.match(piece):
         return _remark(f"### {remark['lead']}", cell.source[remark.end() :], heading, before)
-    return Page("subslide", heading, [cell], kicker=heading, size=_markdown_height(piece))
+    return Page("subslide", heading, [cell], "step", heading, TOP + _markdown_height(piece))
 
 
 def _remark(lead: str, text: str, heading: str, before: list[Page]) -> Page:
@@ -104,8 +118,10 @@ def _remark(lead: str, text: str, heading: str, before: list[Page]) -> Page:
     outputs = [output for cell in before[-1].cells for output in cell.get("outputs", [])]
     if picture := next((output for output in reversed(outputs) if _png(output)), None):
         shown = nbformat.v4.new_code_cell("", outputs=[picture])
+        width, height = _png_size(picture)
+        layout = "beside" if width < 1.7 * height and len(text) < 450 else "remark"
         body.source = f"{lead}\n\n{body.source}"
-        return Page("subslide", heading, [shown, body], "beside", heading)
+        return Page("subslide", heading, [shown, body], layout, heading)
     return Page("subslide", heading, [nbformat.v4.new_markdown_cell(lead), body], "remark", heading)
 
 
@@ -119,21 +135,24 @@ def _link(match: re.Match[str]) -> str:
     return match["text"]
 
 
-def _add_code(result: list[Page], cell: NotebookNode, joined: bool) -> None:
+def _add_code(result: list[Page], cell: NotebookNode) -> None:
+    """Under the words before it where there is room, else on pages of its own."""
     heading = result[-1].heading if result else ""
-    if not (joined and result):
-        result.append(Page("subslide", heading, [], kicker=heading))
-    parts = [nbformat.v4.new_code_cell(cell.source)] if cell.source.strip() else []
+    if not result or result[-1].layout != "step" or result[-1].cells[-1].cell_type == "code":
+        result.append(Page("subslide", heading, [], kicker=heading, size=TOP))
+    source = re.sub(r"\n{3,}", "\n\n", cell.source.strip())
+    parts = [nbformat.v4.new_code_cell(source)] if source else []
     for output in cell.outputs:
         parts += [nbformat.v4.new_code_cell("", outputs=[each]) for each in _shown(output)]
     for part in parts:
-        size = _text_height(part.source, 20) if part.source else _output_height(part.outputs[0])
-        if result[-1].cells and result[-1].size + size > ROOM:
-            result.append(Page("subslide", heading, [], kicker=heading))
+        size = 14 + (_text_height(part.source, 20) if part.source else _output_height(part.outputs[0]))
+        crowded = part.outputs and _png(part.outputs[0]) and result[-1].layout == "step"
+        if result[-1].cells and (crowded or result[-1].size + size > ROOM):
+            result.append(Page("subslide", heading, [], kicker=heading, size=TOP))
         if part.outputs and _markdown(part.outputs[0]):
             part.metadata["cut"] = _shorten(part.outputs[0])
         result[-1].cells.append(part)
-        result[-1].size += size + 14
+        result[-1].size += size
 
 
 def _shown(output: NotebookNode) -> list[NotebookNode]:
@@ -144,16 +163,27 @@ def _shown(output: NotebookNode) -> list[NotebookNode]:
     text = _markdown(output)
     if not text and not _png(output):
         return [] if "text/html" in output.get("data", {}) else [output]
-    if not text or _markdown_height(text) <= ROOM:
+    if not text or "```" in text or _markdown_height(text) <= ROOM - TOP:
         return [output]
-    blocks, first = re.split(r"\n\s*\n(?!\s)", text), 0
-    while first < len(blocks) and _markdown_height("\n\n".join(blocks[: first + 1])) <= ROOM - 60:
-        first += 1
-    halves = ["\n\n".join(blocks[:first]), "\n\n".join(blocks[first:])]
-    whole = [half for half in halves if half.strip()]
-    if "```" in text or len(whole) < 2:
-        return [output]
-    return [nbformat.v4.new_output("display_data", {"text/markdown": half}) for half in whole]
+    halves = _in_two(text)
+    return [nbformat.v4.new_output("display_data", {"text/markdown": half}) for half in halves]
+
+
+def _in_two(text: str) -> list[str]:
+    """Cut a long answer in two: before a block in the second half of the page, else before a list item."""
+    lines = text.strip().splitlines()
+    blocks, items = [], []
+    for number, line in enumerate(lines[1:], 1):
+        above = [each for each in lines[:number] if each.strip()][-1]
+        height = _markdown_height("\n".join(lines[:number]))
+        if height > ROOM - TOP - 20 or above.endswith(":") or re.fullmatch(r"\*\*[^*]+\*\*|#+ .*", above):
+            continue
+        if re.match(r"[-*] |\d+\. ", line):
+            items.append(number)
+        elif not lines[number - 1].strip() and line[:1].strip() and 2 * height > ROOM - TOP:
+            blocks.append(number)
+    best = max(blocks, default=max(items, default=0))
+    return ["\n".join(lines[:best]), "\n".join(lines[best:])] if best else [text]
 
 
 def _shorten(output: NotebookNode) -> bool:
@@ -170,8 +200,8 @@ def _shorten(output: NotebookNode) -> bool:
 def _output_height(output: NotebookNode) -> int:
     if output.output_type == "stream":
         return _text_height(output.text, 8)
-    if png := _png(output):
-        width, height = struct.unpack(">II", base64.b64decode(png[:64])[16:24])
+    if _png(output):
+        width, height = _png_size(output)
         return min(max(1200 * height // width, 260), 440)
     text = _markdown(output)
     return _markdown_height(text) if text else _text_height(output.get("data", {}).get("text/plain", ""), 8)
@@ -188,6 +218,11 @@ def _markdown_height(text: str) -> int:
         rows = max(1, math.ceil(len(line) / BODY_WIDTH))
         height += rows * BODY_LINE + 10 if line.strip() else 6
     return height
+
+
+def _png_size(output: NotebookNode) -> tuple[int, int]:
+    width, height = struct.unpack(">II", base64.b64decode(_png(output)[:64])[16:24])
+    return width, height
 
 
 def _png(output: NotebookNode) -> str:

@@ -1,21 +1,21 @@
 // Before reveal.js starts: on every page the largest letters that fit; then outputs, and only outputs, are cut.
 (() => {
-  const SIZES = [[32, 26], [30, 24], [28, 22], [26, 20], [24, 20], [24, 18]]; // body, code in px
+  const CODE = [28, 26, 24, 22, 21, 20, 19, 18], BODY = [32, 30, 28, 27, 26, 25, 24]; // px
   const UNITS = ".answer li, .answer tr, .answer p, .answer pre, .answer .highlight";
   const NOTE = "… cut here: the whole output is in the notebook";
 
+  const broad = (page) =>
+    [...page.querySelectorAll("pre")].some((text) => text.scrollWidth > text.clientWidth + 1);
   const overflows = (page) => {
     const limit = page.getBoundingClientRect();
-    const bottom = limit.bottom - 40, right = limit.right - 30;
     return [...page.querySelectorAll(":scope > *:not(aside), :scope > * *")].some((element) => {
       const box = element.getBoundingClientRect();
-      const broad = element.tagName === "PRE" && element.scrollWidth > element.clientWidth + 1;
-      return box.height > 0 && (broad || box.bottom > bottom + 0.5 || box.right > right + 0.5);
+      return box.height > 0 && (box.bottom > limit.bottom - 39 || box.right > limit.right - 29);
     });
   };
   const pictureTooSmall = (page) =>
     [...page.querySelectorAll(".picture")].some((picture) => picture.clientHeight < 240);
-  const tooMuch = (page) => overflows(page) || pictureTooSmall(page);
+  const tooMuch = (page) => overflows(page) || broad(page) || pictureTooSmall(page);
 
   const cutOnce = (page) => {
     const text = [...page.querySelectorAll(".text pre")].sort((a, b) => b.clientHeight - a.clientHeight)[0];
@@ -26,7 +26,10 @@
       text.textContent = keep.join("\n");
       return true;
     }
-    const unit = [...page.querySelectorAll(UNITS)].pop();
+    const long = [...page.querySelectorAll(".answer ol, .answer ul, .answer tbody")]
+      .filter((list) => list.children.length > 5)
+      .sort((a, b) => b.children.length - a.children.length)[0]; // what comes after a list often is the result
+    const unit = long ? long.lastElementChild : [...page.querySelectorAll(UNITS)].pop();
     if (!unit) return false;
     const answer = unit.closest(".answer"), parent = unit.parentElement;
     unit.remove();
@@ -44,12 +47,16 @@
     "zoom: 1 !important } .fitting .slides { width: 1280px }";
   document.head.append(style);
   for (const page of document.querySelectorAll(".page")) {
-    for (const [body, code] of SIZES) {
-      page.style.setProperty("--body", `${body}px`);
+    const fits = (code, body) => {
       page.style.setProperty("--code", `${code}px`);
-      if (!tooMuch(page)) break;
+      page.style.setProperty("--body", `${body}px`);
+      return !tooMuch(page);
+    };
+    const settle = () => CODE.some((code) => BODY.some((body) => (body > 25 || code < 21) && fits(code, body)));
+    if (!settle()) {
+      page.classList.add("wrapped");
+      settle();
     }
-    if (tooMuch(page)) page.classList.add("wrapped");
     for (let left = 400; left && tooMuch(page) && cutOnce(page); left--);
   }
   document.body.classList.remove("fitting");
