@@ -293,10 +293,10 @@ def test_control_a_failing_cell_and_a_foreign_host_are_noticed(jupyter, tmp_path
 
 
 def test_control_an_overflowing_slide_is_noticed(browser, tmp_path):
-    prose = "# Far too much\n\n" + "\n\n".join(f"Paragraph {number}." for number in range(40))
+    prose = "# Far too much\n\n" + "\n".join(f"- Point {number}." for number in range(40))
     path = small(tmp_path / "long.ipynb", nbformat.v4.new_markdown_cell(prose))
     problems = step_through(browser, build(path, folder=tmp_path), "control-long")
-    assert problems and re.search(r"00-00: <p> Paragraph 39\. is \d+ x \d{4}", "\n".join(problems))
+    assert problems and re.search(r"00-01: <li> Point 39\. is \d+ x \d{4}", "\n".join(problems))
 
 
 def test_control_a_picture_from_elsewhere_is_noticed(browser, tmp_path):

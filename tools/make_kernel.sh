@@ -121,8 +121,9 @@ PYTHON
 say "Kernel \"$TITLE\" is registered."
 if [ "$PLACE" = instance ]; then
     say ""
-    say "This notebook instance forgets its kernels when it stops. Run this script again then (seconds), or put these"
-    say "lines into the on-start script of its lifecycle configuration:"
+    say "This notebook instance forgets its kernels when it stops; the environment stays. Run this script again then"
+    say "(seconds), or put these lines into the on-start script of its lifecycle configuration. SageMaker gives such a"
+    say "script five minutes, so let the first run be by hand, as now:"
     say ""
     say "    #!/bin/bash"
     say "    sudo -u ec2-user -i sh $ROOT/tools/make_kernel.sh"

@@ -61,7 +61,7 @@ def pages(notebook: NotebookNode) -> list[Page]:
         if cell.cell_type == "markdown":
             for piece in _pieces(cell.source):
                 if not _beneath(piece, result):
-                    result.append(_prose(piece, result, slide_type))
+                    result += _prose(piece, result, slide_type)
         elif cell.cell_type == "code":
             _add_code(result, cell)
     return result
@@ -94,18 +94,32 @@ def _beneath(piece: str, before: list[Page]) -> bool:
     return True
 
 
-def _prose(piece: str, before: list[Page], slide_type: str) -> Page:
-    cell = nbformat.v4.new_markdown_cell(_LINK.sub(_link, piece))
+def _prose(piece: str, before: list[Page], slide_type: str) -> list[Page]:
+    """One page of words, or as many as they need; a cut is only made between blocks."""
     heading = before[-1].heading if before else ""
+    if remark := None if headings(piece) else REMARK.match(piece):
+        return [_remark(f"### {remark['lead']}", _LINK.sub(_link, piece[remark.end() :]), heading, before)]
+    place, layout, kicker = "subslide", "step", heading
     if found := headings(piece):
-        text = found[0]["text"]
-        alone = found[0].end() == len(piece)
-        layout = "title" if not before else "part" if alone else "step"
+        heading, kicker = found[0]["text"], ""
         place = "subslide" if slide_type == "subslide" else "slide"
-        return Page(place, text, [cell], layout, size=TOP + _markdown_height(piece))
-    if remark := REMARK.match(piece):
-        return _remark(f"### {remark['lead']}", cell.source[remark.end() :], heading, before)
-    return Page("subslide", heading, [cell], "step", heading, TOP + _markdown_height(piece))
+        layout = "title" if not before else "part" if found[0].end() == len(piece) else "step"
+    result: list[Page] = []
+    for text in _portions(piece):
+        cell = nbformat.v4.new_markdown_cell(_LINK.sub(_link, text))
+        result.append(Page(place, heading, [cell], layout, kicker, TOP + _markdown_height(text)))
+        place, layout, kicker = "subslide", "step", heading
+    return result
+
+
+def _portions(text: str) -> Iterator[str]:
+    taken: list[str] = []
+    for block in re.split(r"\n\s*\n(?!\s)", text):
+        if taken and "```" not in text and _markdown_height("\n\n".join([*taken, block])) > ROOM - TOP:
+            yield "\n\n".join(taken)
+            taken = []
+        taken.append(block)
+    yield "\n\n".join(taken)
 
 
 def _remark(lead: str, text: str, heading: str, before: list[Page]) -> Page:
@@ -116,7 +130,8 @@ def _remark(lead: str, text: str, heading: str, before: list[Page]) -> Page:
     )
     body.metadata["slideshow"] = {"slide_type": "fragment"}
     outputs = [output for cell in before[-1].cells for output in cell.get("outputs", [])]
-    if picture := next((output for output in reversed(outputs) if _png(output)), None):
+    picture = next((output for output in reversed(outputs) if _png(output)), None)
+    if picture and _markdown_height(body.source) < ROOM - 2 * TOP - 260:
         shown = nbformat.v4.new_code_cell("", outputs=[picture])
         width, height = _png_size(picture)
         layout = "beside" if width < 1.7 * height and len(text) < 450 else "remark"
