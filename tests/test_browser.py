@@ -4,7 +4,6 @@ Chromium can reach no other host here (names do not resolve), and every request 
 Screenshots are left under build/browser/.
 """
 
-import os
 import re
 import secrets
 import shutil
