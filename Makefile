@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 UV     := $(BIN)/python -m uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab test outputs letters letters-digest boards record bench lock clean
+.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest boards record bench lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -28,14 +28,23 @@ run: setup ## run every notebook offline; copies and pages under build/
 	@$(BIN)/python -m tools.run_notebooks $(NOTEBOOKS)
 
 lab: setup ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --ServerApp.root_dir=. notebooks/00_setup_check.ipynb
+	@$(BIN)/python -m tools.lab
 
-test: $(VENV)/.maintainer ## everything CI runs
+slides: setup ## a deck of each lesson under build/slides; opens with no network
+	@$(BIN)/python -m tools.slides build $(NOTEBOOKS)
+
+kernel: ## register the workshop as a Jupyter kernel, on SageMaker too
+	@sh tools/make_kernel.sh
+
+test: $(VENV)/.maintainer browser ## everything CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m pytest -q -c tests/nbval.ini notebooks
+
+browser: $(VENV)/.maintainer ## find or install the browser that the tests drive
+	@$(BIN)/python -m tools.browser
 
 outputs: $(VENV)/.maintainer ## run the notebooks offline and store their outputs
 	@$(BIN)/python -m tools.run_notebooks --in-place $(NOTEBOOKS)

@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers.settings import PREFIX, ROOT, Settings
+from tools.slides.marks import mark
 
 FOLDER = ROOT / "notebooks"
 METADATA = {
@@ -98,7 +99,7 @@ def execute(
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Drop what differs from machine to machine, and number the cells."""
+    """Drop what differs from machine to machine, number the cells, and mark their places in the deck."""
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
@@ -107,6 +108,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
+    mark(notebook)
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
