@@ -25,13 +25,18 @@ throttle_listeners: set[Callable[[], None]] = (
 
 
 def client(service: str, **config: Any) -> Any:
-    """A boto3 client of `service` for the current mode, made once; `config` goes into botocore's `Config`."""
-    return _client(session(), service, tuple(config.items()))
+    """A boto3 client of `service` for the current mode; `config` goes into botocore's `Config`.
+
+    Without `config` it is made once: a client takes longer to make than a call.
+    """
+    if config:
+        return session().client(service, config=_config().merge(Config(**config)))
+    return _plain_client(session(), service)
 
 
 @lru_cache(maxsize=32)
-def _client(of: boto3.Session, service: str, config: tuple[tuple[str, Any], ...]) -> Any:
-    return of.client(service, config=_config().merge(Config(**dict(config))))
+def _plain_client(of: boto3.Session, service: str) -> Any:
+    return of.client(service, config=_config())
 
 
 def session() -> boto3.Session:

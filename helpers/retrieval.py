@@ -36,7 +36,8 @@ def knowledge_base_id() -> str:
     found = settings().knowledge_base_id or read_state().get("knowledge_base_id")
     if not found:
         raise WorkshopError(
-            "No knowledge base is set. Put its id into .env: WORKSHOP_KNOWLEDGE_BASE_ID=... (Bedrock console)."
+            "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "
+            "into .env: WORKSHOP_KNOWLEDGE_BASE_ID=..."
         )
     return str(found)
 
