@@ -13,7 +13,7 @@ from tools import costs, record, run_notebooks
 from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
 
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
-LESSONS = [path for path in lessons() if path.stem[:2] not in ("00", "99")]
+LESSONS = [path for path in lessons() if not path.stem.startswith("00")]
 NAMES = [path.stem for path in LESSONS]
 
 
@@ -53,7 +53,8 @@ def test_a_lesson_ends_with_exercises_and_each_has_a_solution(lesson):
     starters, answers = exercises(notebook), exercises(nbformat.read(solution_of(lesson), 4))
     assert list(starters) == [str(number) for number in range(1, len(starters) + 1)]
     assert 1 <= len(starters) <= 3 and starters.keys() == answers.keys()
-    titles = [number for number, cell in enumerate(notebook.cells) if cell.source.startswith("## Your turn")]
+    title = re.compile("^## Your turn$", re.MULTILINE)
+    titles = [number for number, cell in enumerate(notebook.cells) if title.search(cell.source)]
     assert len(titles) == 1 and all(notebook.cells.index(cell) > titles[0] for cell in starters.values())
     for number, starter in starters.items():
         assert any(f"**Exercise {number}.**" in cell.source for cell in notebook.cells[titles[0] :])
@@ -82,7 +83,7 @@ def test_a_solution_is_small_and_says_which_exercise_it_solves(lesson):
     notebook = nbformat.read(solution_of(lesson), 4)
     assert len(notebook.cells) <= len(nbformat.read(lesson, 4).cells) / 2
     opening, last = notebook.cells[0].source, notebook.cells[-1].source
-    assert "Solution" in opening and f"../{lesson.name}#Your-turn" in opening and "**Exercise 1**" in opening
+    assert "Solution" in opening and f"../{lesson.name}#Your-turn" in opening and "**Exercise" in opening
     assert f"](../{lesson.name})" in last
 
 
