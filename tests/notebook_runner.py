@@ -17,6 +17,8 @@ import traceback
 from typing import Any
 
 import botocore.client
+import botocore.loaders
+import botocore.session
 import matplotlib.pyplot as plt
 import nbformat
 from opensearchpy import Urllib3HttpConnection
@@ -32,6 +34,7 @@ from helpers.explain import explain
 from helpers.knowledge_base import waiting
 from tools.notebooks import FOLDER
 
+SERVICES = ("sts", "s3", "iam", "opensearchserverless", "s3vectors", "bedrock-agent")
 _READS = re.compile(r"Get|List|BatchGet|Head|HEAD")
 
 
@@ -101,9 +104,20 @@ def child(order: dict[str, Any], out: int) -> None:
     os._exit(0)
 
 
+def warm_loader() -> None:
+    """Read the service models once, before the fork: a child that reads them takes a second longer."""
+    loader = botocore.loaders.create_loader()
+    session = botocore.session.Session()
+    session.register_component("data_loader", loader)
+    for service in SERVICES:
+        session.create_client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    botocore.session.create_loader = lambda *_: loader  # type: ignore[attr-defined]
+
+
 def main() -> None:
     """Serve orders until the input ends."""
     plt.switch_backend("agg")
+    warm_loader()
     for line in sys.stdin:
         inward, outward = os.pipe()
         process = os.fork()

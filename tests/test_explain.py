@@ -139,7 +139,9 @@ def test_an_answer_that_does_not_come(failing, monkeypatch):
 def test_a_permission_that_is_missing_is_named(failing):
     denied = {**ANSWERS, "bedrock-runtime.Converse": ServiceError("AccessDeniedException", 403, REFUSED)}
     told = failing(ask, answers=denied)
-    assert "bedrock:InvokeModel" in told and "data/policies/learner.json" in told and "111122223333" not in told
+    assert (
+        "bedrock:InvokeModel" in told and "data/policies/learner.json" in told and "111122223333" not in told
+    )
 
 
 def test_a_lookup_that_fails_does_not_hide_the_first_error(failing):
