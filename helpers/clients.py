@@ -71,13 +71,14 @@ def _on_response(
     return False if "per day" in error.get("Message", "") else None  # no back-off lasts until tomorrow
 
 
-def _not_empty(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+def _not_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
     """Botocore takes a page of a proxy for an answer with nothing in it: raise, before a cell misses its parts."""
     shape = model.output_shape
     wanted = shape.required_members if shape else []
     if shape and model.service_model.service_name == "bedrock" and model.name.startswith("List"):
         wanted = list(shape.members)
-    if wanted and "Error" not in parsed and not parsed.keys() & set(wanted):
+    no_event = model.has_event_stream_output and http_response.headers.get("content-length") == "0"
+    if wanted and "Error" not in parsed and (no_event or not parsed.keys() & set(wanted)):
         raise ResponseParserError(f"The answer to {model.name} has none of {', '.join(wanted)}.")
 
 
