@@ -78,8 +78,8 @@ def _not_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any)
     if shape and model.service_model.service_name == "bedrock" and model.name.startswith("List"):
         wanted = list(shape.members)
     no_event = model.has_event_stream_output and http_response.headers.get("content-length") == "0"
-    if wanted and "Error" not in parsed and (no_event or not parsed.keys() & set(wanted)):
-        raise ResponseParserError(f"The answer to {model.name} has none of {', '.join(wanted)}.")
+    if "Error" not in parsed and (no_event or (wanted and not parsed.keys() & set(wanted))):
+        raise ResponseParserError(f"The answer to {model.name} is empty.")
 
 
 def opensearch(endpoint: str) -> Any:

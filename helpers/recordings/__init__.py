@@ -107,13 +107,10 @@ class Seam:
         entry = self.old.find(call, asked["request"])
         if entry is None:
             return None
-        if not self._is_old(entry, self.recording):
+        if not _holds(self.recording, entry):
             self.keep(entry)
         self._pending()[call] = (params, entry)
         return _response(request, entry)
-
-    def _is_old(self, entry: dict[str, Json] | None, recording: Recording | None) -> bool:
-        return recording is not None and any(each is entry for each in recording.entries)
 
     def _named(self, entry: dict[str, Json]) -> dict[str, Json]:
         text = json.dumps(entry, ensure_ascii=False)
@@ -127,7 +124,7 @@ class Seam:
         if _SIGN_IN.match(call):
             return
         params, entry = self._pending()[call]
-        if self._is_old(entry, self.old):
+        if self.old is not None and _holds(self.old, entry):
             return
         body = response_dict["body"]
         content = body if isinstance(body, bytes) else body.read()
@@ -148,6 +145,10 @@ class Seam:
         entry = self._named({"call": call, "origin": "service", "request": request_of(params), **answer})
         self._pending()[call] = (params, entry)
         self.keep(entry)
+
+
+def _holds(recording: Recording, entry: dict[str, Json] | None) -> bool:
+    return any(each is entry for each in recording.entries)
 
 
 def _response(request: AWSPreparedRequest, entry: dict[str, Json]) -> AWSResponse:
