@@ -135,6 +135,9 @@ def batch_against_the_ideal(folder: Path) -> None:
             with service(folder, *faults) as (url, told):
                 start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
                 runtime = clients.client("bedrock-runtime")
+                runtime.converse(
+                    **question(calls)
+                )  # the first call of a client reads the service model's rules
                 begin = time.perf_counter()
                 with contextlib.redirect_stdout(io.StringIO()):
                     results = batch.run(
@@ -146,7 +149,7 @@ def batch_against_the_ideal(folder: Path) -> None:
                 took.append(time.perf_counter() - begin)
             seen = json.loads(told[0])["calls"]
             answered = seen["bedrock-runtime.Converse answered"]
-            assert len(results) == answered == calls, "each result once"
+            assert len(results) == answered - 1 == calls, "each result once"
         shares = ", ".join(f"{ideal / each:.0%}" for each in sorted(took))
         print(
             f"batch of {calls} calls, {seconds} s each, {at_most} in flight, {name}: {shares} of the ideal {ideal} s"
