@@ -10,7 +10,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
 from helpers import recordings
@@ -57,8 +57,12 @@ def _session(seam: recordings.Seam) -> boto3.Session:
     return boto3.DEFAULT_SESSION
 
 
-def _on_response(response: tuple[Any, dict[str, Any]] | None, **_: Any) -> bool | None:
+def _on_response(
+    response: tuple[Any, dict[str, Any]] | None, caught_exception: Exception | None = None, **_: Any
+) -> bool | None:
     """Tell who listens of a throttled attempt; False ends the attempts of botocore."""
+    if isinstance(caught_exception, ReadTimeoutError):
+        return False  # ten minutes have passed, and the same question would be billed again
     error = (response[1] if response else {}).get("Error", {})
     if error.get("Code") != "ThrottlingException":
         return None
@@ -67,11 +71,15 @@ def _on_response(response: tuple[Any, dict[str, Any]] | None, **_: Any) -> bool 
     return False if "per day" in error.get("Message", "") else None  # no back-off lasts until tomorrow
 
 
-def _not_empty(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+def _not_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
     """Botocore takes a page of a proxy for an answer with nothing in it: raise, before a cell misses its parts."""
-    wanted = model.output_shape.required_members if model.output_shape else []
-    if wanted and "Error" not in parsed and not parsed.keys() & set(wanted):
-        raise ResponseParserError(f"The answer to {model.name} has none of {', '.join(wanted)}.")
+    shape = model.output_shape
+    wanted = shape.required_members if shape else []
+    if shape and model.service_model.service_name == "bedrock" and model.name.startswith("List"):
+        wanted = list(shape.members)
+    no_event = model.has_event_stream_output and http_response.headers.get("content-length") == "0"
+    if "Error" not in parsed and (no_event or (wanted and not parsed.keys() & set(wanted))):
+        raise ResponseParserError(f"The answer to {model.name} is empty.")
 
 
 def opensearch(endpoint: str) -> Any:
@@ -94,7 +102,7 @@ def _config() -> Config:
         # One attempt: a recorded error is shown, never slept on. No signature, a short user agent: nobody reads them.
         once = {"total_max_attempts": 1, "mode": "standard"}
         return Config(retries=once, user_agent=USER_AGENT, signature_version=UNSIGNED, **common)
-    # A long answer takes minutes, and a read that times out is sent, and billed, again. Not "adaptive": that mode
+    # A long answer takes minutes. Not "adaptive": that mode
     # slows every later call of a client down after one that was throttled. `helpers.batch` limits many calls.
     patient = {"total_max_attempts": 8, "mode": "standard"}
     return Config(retries=patient, read_timeout=600, user_agent_extra=USER_AGENT, **common)

@@ -39,6 +39,7 @@ def knowledge_base_id() -> str:
             "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "
             "into .env: WORKSHOP_KNOWLEDGE_BASE_ID=..."
         )
+    recordings.active().stand_ins[str(found)] = REPLAY_KNOWLEDGE_BASE
     return str(found)
 
 

@@ -1,21 +1,28 @@
 """Speed, as ratios within one run: `make bench`. No figure here is a promise; compare only within one run."""
 
+import contextlib
+import io
+import json
 import os
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 
-from helpers import clients, layer_checks, recordings, sandbox
+from helpers import batch, clients, layer_checks, recordings, sandbox
 from helpers.recordings.file import Recording
 from helpers.settings import ROOT, settings
 from tests.loopback import Reply, Script, Service
 from tools.notebooks import all_notebooks, environment, execute, write
 
 ENTRIES = 200
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
 PROMPT = "A passage of a letter to shareholders, as long as passages are. " * 60
 
 
@@ -56,9 +63,8 @@ def replay_against_loopback(folder: Path) -> None:
     start("replay", folder)
     replay_client = clients.client("bedrock-runtime")
     replay = ms_a_call(lambda number: replay_client.converse(**question(number)))
-    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
-    with Service(Script({"bedrock-runtime.Converse": answer})) as service:
-        start("live", folder, AWS_ENDPOINT_URL=service.url, **keys)
+    with Service(Script({"bedrock-runtime.Converse": answer})) as here:
+        start("live", folder, AWS_ENDPOINT_URL=here.url, **KEYS)
         live_client = clients.client("bedrock-runtime")
         live = ms_a_call(lambda number: live_client.converse(**question(number)))
     print(
@@ -98,13 +104,109 @@ def vectorised_convolution() -> None:
     print(f"convolution of (10, 1, 28, 28) with 32 filters of 3 x 3: without loops {ratio:.0f} times faster")
 
 
+@contextlib.contextmanager
+def service(folder: Path, *faults: dict[str, object]) -> Iterator[tuple[str, list[str]]]:
+    """A service in a process of its own: its URL, and, when it has ended, a line with what it was asked."""
+    reply = {"reply": {"text": "one two three four five six seven eight"}}
+    answers = {"bedrock-runtime.Converse": reply, "bedrock-runtime.ConverseStream": reply}
+    script = folder / "script.json"
+    script.write_text(json.dumps({"answers": answers, "faults": list(faults)}), encoding="utf-8")
+    command = [sys.executable, "-m", "tests.loopback", "--script", str(script)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    told: list[str] = []
+    try:
+        yield process.stdout.readline().strip(), told
+    finally:
+        process.send_signal(signal.SIGINT)
+        told.append(process.stdout.read().strip())
+        process.wait()
+
+
+def batch_against_the_ideal(folder: Path) -> None:
+    """200 calls of 200 ms, 16 in flight, beside 200 x 0.2 / 16 seconds; then with a fifth throttled."""
+    calls, seconds, at_most = 200, 0.2, 16
+    ideal = calls * seconds / at_most
+    slow = {"fault": "slow", "with": [seconds], "operation": "Converse"}
+    some = {"fault": "refused", "with": ["too many requests"], "probability": 0.2}
+    for name, faults in (("no fault", [slow]), ("a fifth throttled", [some, slow])):
+        took = []
+        for _ in range(3):
+            with service(folder, *faults) as (url, told):
+                start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
+                runtime = clients.client("bedrock-runtime")
+                runtime.converse(
+                    **question(calls)
+                )  # the first call of a client reads the service model's rules
+                begin = time.perf_counter()
+                with contextlib.redirect_stdout(io.StringIO()):
+                    results = batch.run(
+                        lambda number: runtime.converse(**question(number)),  # noqa: B023
+                        range(calls),
+                        batch.Results(),
+                        at_most,
+                    )
+                took.append(time.perf_counter() - begin)
+            seen = json.loads(told[0])["calls"]
+            answered = seen["bedrock-runtime.Converse answered"]
+            assert len(results) == answered - 1 == calls, "each result once"
+        shares = ", ".join(f"{ideal / each:.0%}" for each in sorted(took))
+        print(
+            f"batch of {calls} calls, {seconds} s each, {at_most} in flight, {name}: {shares} of the ideal {ideal} s"
+        )
+        print(f"  {len(results)} results, {sum(seen.values())} requests in the last run, none answered twice")
+
+
+def replay_against_vcrpy(folder: Path) -> None:
+    """The same calls replayed from our file and from a cassette of VCR.py."""
+    import vcr
+
+    cassette = vcr.VCR(match_on=["method", "path", "body"], record_mode="once").use_cassette
+    with service(folder) as (url, _):
+        start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
+        with cassette(str(folder / "cassette.yaml")):
+            live = clients.client("bedrock-runtime")
+            for number in [*range(10), *range(ENTRIES)]:
+                live.converse(**question(number))
+        with cassette(str(folder / "cassette.yaml")):
+            theirs = ms_a_call(lambda number: live.converse(**question(number)))
+    start("replay", folder)
+    replayed = clients.client("bedrock-runtime")
+    ours = ms_a_call(lambda number: replayed.converse(**question(number)))
+    print(
+        f"replay of {ENTRIES} calls: {ours:.2f} ms a call; VCR.py: {theirs:.2f} ms; ratio {ours / theirs:.2f}"
+    )
+
+
+def first_token_against_the_service(folder: Path) -> None:
+    """Seconds to the first streamed text, beside the seconds after which the service sends it."""
+    before, between = 0.2, 0.05
+    own = before + 2 * between  # the start of the message comes first
+    with service(folder, {"fault": "slow", "with": [before, between]}) as (url, _):
+        start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
+        runtime = clients.client("bedrock-runtime")
+        took = []
+        for number in range(6):
+            begin = time.perf_counter()
+            events = runtime.converse_stream(**question(number))["stream"]
+            next(event for event in events if "contentBlockDelta" in event)
+            took.append(time.perf_counter() - begin)
+            events.close()
+    seen = statistics.median(took[1:])
+    print(f"first streamed text: {seen:.3f} s, sent by the service after {own:.3f} s; ratio {seen / own:.2f}")
+
+
 def main() -> None:
     """Every comparison, one after the other."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     with tempfile.TemporaryDirectory() as name:
-        notebooks_against_an_empty_one(Path(name))
+        batch_against_the_ideal(Path(name))
         replay_against_loopback(Path(name))
+        replay_against_vcrpy(Path(name))
+        first_token_against_the_service(Path(name))
+    with tempfile.TemporaryDirectory() as name:
+        notebooks_against_an_empty_one(Path(name))
     vectorised_convolution()
 
 

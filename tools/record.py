@@ -1,7 +1,9 @@
 """Answer notebooks from your AWS account and keep the answers.
 
     make record NOTEBOOKS=notebooks/04_financial_rag.ipynb
+    python -m tools.record --only "dividend per share" notebooks/04_financial_rag.ipynb
 
+The second form renews only the requests that contain the text; every other answer stays as it is.
 The answers are collected beside the recording and replace it only when the notebook ran through; a run that
 is cut half-way leaves the old file as it was. Then the notebook is run again in replay, so that what it prints,
 and what you commit, comes from the scrubbed file.
@@ -28,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--only", default="", metavar="TEXT", help="renew only requests that contain TEXT")
     parser.add_argument("--yes", action="store_true", help="the cost is agreed to")
     options = parser.parse_args(arguments)
     paths = options.notebooks or lessons()
@@ -40,24 +43,38 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.yes and input("Record from your AWS account? Type yes: ").strip() != "yes":
         print("Nothing was recorded.")
         return 1
-    return max(record(path) for path in paths)
+    return max(record(path, options.only) for path in paths)
 
 
-def record(path: Path) -> int:
+def record(path: Path, only: str = "") -> int:
     """Record one notebook and rewrite its outputs in replay; 0 if both runs went through."""
+    return collect(path, only) or rewrite(path)
+
+
+def collect(path: Path, only: str = "") -> int:
+    """The first pass: answers of the account into the recording; nothing that this run prints is kept."""
     target = settings().recordings_dir / f"{path.stem}.json"
     collected = target.with_suffix(".new.json")
     collected.unlink(missing_ok=True)
-    live = execute(path, environment("record"))
+    preamble = f"from helpers import recordings; recordings.renew_only({only!r})" if only else ""
+    live = execute(path, environment("record"), preamble=preamble)
     print(line(live))
     if live.error:
         print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
         return 1
     if collected.exists():
         fresh = Recording(collected)
+        if fresh.entries == Recording(target).entries:  # the old date stays with the old answers
+            collected.unlink()
+            return 0
         fresh.path = target
         fresh.save()
         collected.unlink()
+    return 0
+
+
+def rewrite(path: Path) -> int:
+    """The second pass: the outputs of the notebook, in replay, from the scrubbed file."""
     again = execute(path, environment())
     print(line(again))
     if not again.error:

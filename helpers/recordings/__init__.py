@@ -46,6 +46,11 @@ class Seam:
         self.mode, self.recording = mode, recording
         self.computed: dict[str, Callable[[dict[str, Any]], Json]] = {}
         self.secrets: tuple[str, ...] = ()
+        self.stand_ins: dict[
+            str, str
+        ] = {}  # record: names of things in the account, and what is kept for them
+        self.only = ""  # record: renew only requests with this text; the others are answered from `old`
+        self.old: Recording | None = None
         self._local = threading.local()
 
     def attach(self, session: botocore.session.Session) -> None:
@@ -56,6 +61,7 @@ class Seam:
         if self.mode == "replay":
             session.register("before-send", self._replay)
         else:
+            session.register("before-send", self._keep_old)
             session.register("before-parse", self._record)
 
     def answer(self, call: str, params: dict[str, Any]) -> dict[str, Json]:
@@ -87,17 +93,38 @@ class Seam:
 
     def _replay(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         call = event_name.partition(".")[2]
-        entry = self.answer(call, self._pending()[call][0])
-        content = wire.raw(entry["body"])
-        headers = {"content-type": _content_type(entry["body"]), **entry.get("headers", {})}
-        headers["content-length"] = str(len(content))
-        if entry.get("estimated"):
-            headers[ESTIMATES] = ", ".join(entry["estimated"])
-        return AWSResponse(request.url, entry.get("status", 200), headers, wire.RawBody(content))
+        return _response(request, self.answer(call, self._pending()[call][0]))
+
+    def _keep_old(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        """In a recording of some requests only: the old answer to each of the others, kept as it is."""
+        call = event_name.partition(".")[2]
+        if self.old is None or call not in self._pending():
+            return None
+        params, tried = self._pending()[call]
+        asked = self._named({"call": call, "request": request_of(params)})
+        if tried is not None or self.only in json.dumps(asked, ensure_ascii=False):
+            return None
+        entry = self.old.find(call, asked["request"])
+        if entry is None:
+            return None
+        if not _holds(self.recording, entry):
+            self.keep(entry)
+        self._pending()[call] = (params, entry)
+        return _response(request, entry)
+
+    def _named(self, entry: dict[str, Json]) -> dict[str, Json]:
+        text = json.dumps(entry, ensure_ascii=False)
+        for name, stand_in in self.stand_ins.items():
+            text = text.replace(name, stand_in)
+        named: dict[str, Json] = json.loads(text)
+        return named
 
     def _record(self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
         call = event_name.partition(".")[2]
         if _SIGN_IN.match(call):
+            return
+        params, entry = self._pending()[call]
+        if self.old is not None and _holds(self.old, entry):
             return
         body = response_dict["body"]
         content = body if isinstance(body, bytes) else body.read()
@@ -106,19 +133,31 @@ class Seam:
         elif operation_model.has_streaming_output:
             response_dict["body"] = StreamingBody(wire.RawBody(content), len(content))
         headers = {name.lower(): value for name, value in response_dict["headers"].items()}
-        params, entry = self._pending()[call]
         answer = {
             "status": response_dict["status_code"],
             "headers": {name: headers[name] for name in sorted(_KEPT_HEADERS & headers.keys())},
             "body": wire.readable(headers.get("content-type", ""), content),
         }
         if entry is not None:  # a retry of the same call: only its last answer counts
-            entry.update(answer)
+            entry.update(self._named(answer))
             self.recording.save(self.secrets)
             return
-        entry = {"call": call, "origin": "service", "request": request_of(params), **answer}
+        entry = self._named({"call": call, "origin": "service", "request": request_of(params), **answer})
         self._pending()[call] = (params, entry)
         self.keep(entry)
+
+
+def _holds(recording: Recording, entry: dict[str, Json] | None) -> bool:
+    return any(each is entry for each in recording.entries)
+
+
+def _response(request: AWSPreparedRequest, entry: dict[str, Json]) -> AWSResponse:
+    content = wire.raw(entry["body"])
+    headers = {"content-type": _content_type(entry["body"]), **entry.get("headers", {})}
+    headers["content-length"] = str(len(content))
+    if entry.get("estimated"):
+        headers[ESTIMATES] = ", ".join(entry["estimated"])
+    return AWSResponse(request.url, entry.get("status", 200), headers, wire.RawBody(content))
 
 
 def request_of(params: dict[str, Any]) -> Json:
@@ -140,6 +179,13 @@ def _documents_are_the_shipped_ones() -> bool:
 
 
 _active: Seam | None = None
+_only = ""
+
+
+def renew_only(text: str) -> None:
+    """In record mode, ask the service only for requests that contain `text`, or that have no answer yet."""
+    global _only
+    _only = text
 
 
 def use(name: str, variant: str = "") -> Seam:
@@ -156,6 +202,8 @@ def use(name: str, variant: str = "") -> Seam:
         recording = Recording(folder / f"{name}.new.json")
         recording.entries.clear()
     _active = Seam(mode, recording)
+    if mode == "record" and _only:
+        _active.old, _active.only = Recording(folder / f"{name}.json"), _only
     if mode == "replay":
         _active.computed["bedrock-agent-runtime.Retrieve"] = _retrieve_offline
     explain.show_in_notebook()

@@ -1,0 +1,184 @@
+"""Every fault in every lesson: a clear message or a finished result, and never a hang. Prints the table."""
+
+import json
+import re
+import shutil
+import time
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.loopback import On, Service
+from tests.loopback.faults import (
+    ERRORS,
+    STREAM_ERRORS,
+    after,
+    dropped,
+    garbled,
+    max_tokens,
+    refused,
+    slow,
+    stream_ends,
+    thinking,
+)
+from tests.test_live_notebooks import KEYS, LESSONS, RECORDINGS, source_for
+from tools.notebooks import FOLDER, environment
+
+# What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
+CALLS = {
+    "00": ["checks.live()"],
+    "01": [
+        "models.resolve()",
+        "runtime.converse(messages=[message]",
+        "defects, usage = inspect(",
+        "batch.run(",
+    ],
+    "02": ["models.resolve()", "cut = ask(START", "answer = ask(START"],
+    "04": [
+        "models.resolve()",
+        "passages = retrieval.retrieve(agent, KB, QUESTION",
+        "runtime.invoke_model(",
+        "runtime.converse_stream(",
+        "retriever.invoke(",
+        "chain.invoke(",
+        "batch.run(",
+    ],
+}
+FAULTS = {
+    **{f"refused: {name}": [On(refused(name))] for name in ERRORS if name != "no knowledge base"},
+    "refused: no knowledge base": [On(refused("no knowledge base"), operation="bedrock-agent*.*")],
+    "throttled twice, then not": [On(refused("too many requests"), calls={1, 2})],
+    "a fifth throttled": [On(refused("too many tokens"), probability=0.2)],
+    "slow": [On(slow(before=0.1, between=0.001))],
+    "no answer in time": [On(slow(before=3), operation="bedrock-runtime.*", calls={1})],
+    "dropped before the answer": [On(dropped())],
+    "stream dropped": [On(stream_ends(2))],
+    **{f"in the stream: {name}": [On(stream_ends(2, name))] for name in STREAM_ERRORS},
+    "expired half-way": [On(refused("expired"), calls=after(3))],
+    "thinking first": [On(thinking())],
+    "max tokens, some text": [On(max_tokens(10))],
+    "max tokens, no text": [On(max_tokens(0))],
+    "garbled": [On(garbled())],
+    "empty": [On(garbled(""))],
+}
+# Back-offs are not slept, and a read waits for 2 seconds: what is tested is what comes of it.
+FAST = """
+import types, botocore.endpoint
+from helpers import clients, recordings
+botocore.endpoint.time = types.SimpleNamespace(sleep=lambda seconds: None)
+recordings.time = types.SimpleNamespace(sleep=lambda seconds: None)
+patient = clients._config
+clients._config = lambda: patient().merge(clients.Config(read_timeout=2))
+"""
+FORGET = "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
+LONGEST = 40  # seconds for one cell under one fault; the slowest takes a few
+MESSAGES = ("CallFailed", "WorkshopError", "SandboxError", "RecordingMissing", "ImageError")
+
+
+class Switch:
+    """The faults of a running service, changed between two runs of a cell."""
+
+    def __init__(self, service):
+        """No fault."""
+        self.service = service
+
+    def __call__(self, *rules):
+        """From now on these, counted from the first call."""
+        self.service._faults = type(self.service._faults)(rules, 0)
+
+
+def needed(cells, name):
+    """The cells up to the last one with a call, and which of them hold the calls."""
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    calls = [cell for cell in code if any(part in cell.source for part in CALLS[name[:2]])]
+    assert all(any(part in cell.source for cell in calls) for part in CALLS[name[:2]]), "a cell has changed"
+    return code[: code.index(calls[-1]) + 1], calls
+
+
+def outcome(cell, seconds):
+    """What one executed cell came to: "done", "message", or what is wrong."""
+    errors = [output for output in cell.outputs if output.output_type == "error"]
+    if seconds > LONGEST:
+        return f"hung for {seconds:.0f} s"
+    if not errors:
+        return "done"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors[0].traceback))
+    if errors[0].ename in MESSAGES and len(text.splitlines()) <= 6 and len(text) < 700:
+        return "message"
+    return f"{errors[0].ename}: {errors[0].evalue[:80]}"
+
+
+@pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
+def table(request, tmp_path_factory):
+    """One lesson under every fault, in one kernel: {fault: [outcome of each cell with a call]}."""
+    path, folder = request.param, tmp_path_factory.mktemp("faults")
+    if (RECORDINGS / f"{path.stem}.json").exists():
+        shutil.copy(RECORDINGS / f"{path.stem}.json", folder)
+    cells, calls = needed(nbformat.read(path, 4).cells, path.stem)
+    setup = nbformat.v4.new_code_cell(FAST)
+    book = nbformat.v4.new_notebook(cells=[setup, *cells])
+    client = NotebookClient(
+        book,
+        kernel_name="python3",
+        timeout=120,
+        allow_errors=True,
+        resources={"metadata": {"path": str(FOLDER)}},
+    )
+    found = {}
+    with Service(source_for(path.stem)) as service:
+        env = {
+            **environment("live"),
+            **KEYS,
+            "AWS_ENDPOINT_URL": service.url,
+            "WORKSHOP_RECORDINGS_DIR": str(folder),
+        }
+        switch = Switch(service)
+
+        def run(number):
+            start = time.monotonic()
+            client.execute_cell(book.cells[number], number)
+            return outcome(book.cells[number], time.monotonic() - start)
+
+        with client.setup_kernel(env=env):
+            plain = [run(number) for number in range(len(book.cells))]
+            assert set(plain) == {"done"}, plain
+            forget = nbformat.v4.new_code_cell(
+                "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
+            )
+            book.cells.append(forget)
+            for name, rules in FAULTS.items():
+                switch(*rules)
+                results = []
+                for cell in calls:
+                    run(len(book.cells) - 1)
+                    results.append(run(book.cells.index(cell)))
+                found[name] = results
+            switch()
+            found["none, afterwards"] = [run(book.cells.index(cell)) for cell in calls]
+    whole = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    untouched = all(
+        (folder / file.name).read_bytes() == file.read_bytes()
+        for file in RECORDINGS.glob(f"{path.stem}.json")
+    )
+    return path.stem, found, untouched and len(whole) <= 1
+
+
+def test_every_fault_ends_in_a_message_or_a_result(table, capfd):
+    name, found, files_whole = table
+    with capfd.disabled():
+        print(f"\n{name}: faults and what the cells with calls came to")
+        for fault, results in found.items():
+            counts = [f"{results.count(kind)} {kind}" for kind in ("done", "message") if kind in results]
+            odd = [result for result in results if result not in ("done", "message")]
+            print(f"  {fault:<42} {', '.join(counts + odd)}")
+    odd = {
+        (fault, each)
+        for fault, results in found.items()
+        for each in results
+        if each not in ("done", "message")
+    }
+    assert not odd
+    assert set(found["none, afterwards"]) == {"done"}
+    assert files_whole
+    assert any("message" in results for results in found.values()) or name.startswith("00")

@@ -1,0 +1,116 @@
+"""Every lesson in live mode, against a service on this machine that gives the recorded answers."""
+
+import re
+from functools import cache
+
+import nbformat
+import pytest
+
+from helpers.settings import Settings
+from tests.loopback import Script, Service, first_of
+from tests.loopback.recorded import Recorded
+from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
+from tools.notebooks import FOLDER, environment, execute
+
+RECORDINGS = Settings.model_fields["recordings_dir"].default
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "x",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "AWS_REGION": "us-east-1",
+    "WORKSHOP_KNOWLEDGE_BASE_ID": "WORKSHOPKB",  # the id in the recorded requests
+    "NO_PROXY": "127.0.0.1",
+}
+# Lessons that only talk to Bedrock's runtime; those that make things in an account have tests of their own.
+LESSONS = sorted(
+    path
+    for path in FOLDER.glob("*.ipynb")
+    if path.stem.startswith("00")
+    or ((RECORDINGS / f"{path.stem}.json").exists() and path.stem[:2] not in ("03", "99"))
+)
+# All that may differ between replay and live, as (in replay, live).
+DIFFERENCES = [
+    (r"Mode replay: .*", "Mode live: calls go to your AWS account and cost money."),
+    (r"; token counts are estimates", ""),
+    (r"a Claude model outside Bedrock, one try a board", "claude-sonnet-5-5"),
+    (r"<progress [^>]*></progress>", "PROGRESS"),
+]  # fmt: skip
+# Pictures that carry one of these texts, or times that this machine took.
+OTHER_PICTURES = {("01_pcb_defect_inspection", "inspection_report.show_confusion(")}
+
+
+def source_for(name):
+    """The recorded answers of the lesson, and an account in good order."""
+    path = RECORDINGS / f"{name}.json"
+    return first_of(Recorded(path), Script(ACCOUNT_ANSWERS)) if path.exists() else Script(ACCOUNT_ANSWERS)
+
+
+@cache
+def live(path):
+    """The lesson at `path`, run live; and the calls that the service saw."""
+    with Service(source_for(path.stem)) as service:
+        env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url}
+        return execute(path, env), service.calls
+
+
+def comparable(cell, name):
+    """The outputs of a cell, without what nbval does not compare either."""
+    if "nbval-ignore-output" in cell.metadata.get("tags", []):
+        return []
+    lines = []
+    for output in cell.outputs:
+        if output.output_type == "error":
+            lines.append(output.ename)
+        data = output.get("data", {"text": output.get("text", "")})
+        if any(name == lesson and part in cell.source for lesson, part in OTHER_PICTURES):
+            data = {kind: value for kind, value in data.items() if kind != "image/png"}
+        lines += [f"{kind}: {value}" for kind, value in sorted(data.items()) if "<progress" not in str(value)]
+    return [line for line in lines if "[====" not in line]
+
+
+def as_live(text):
+    """A replayed output as it should read in live mode."""
+    for replayed, in_live in DIFFERENCES:
+        text = re.sub(replayed, in_live, text)
+    return text
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_runs_to_its_end_against_the_service(path):
+    outcome, calls = live(path)
+    assert not outcome.error
+    assert {call.outcome for call in calls} == {"answered"}
+
+
+@pytest.mark.parametrize("path", LESSONS[1:], ids=lambda path: path.stem)
+def test_live_outputs_are_those_of_replay_cell_by_cell(path):
+    outcome, _ = live(path)
+    stored = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    now = [cell for cell in outcome.notebook.cells if cell.cell_type == "code"]
+    different = set()
+    for before, after in zip(stored, now, strict=True):
+        replayed, lived = comparable(before, path.stem), comparable(after, path.stem)
+        assert [as_live(text) for text in replayed] == lived, before.source
+        different |= {pattern for pattern, _ in DIFFERENCES if re.search(pattern, "\n".join(replayed))}
+    assert DIFFERENCES[0][0] in different and DIFFERENCES[1][0] in different
+
+
+def test_the_set_up_check_asks_the_account_and_says_go_on():
+    outcome, calls = live(LESSONS[0])
+    text = "\n".join(str(output) for cell in outcome.notebook.cells for output in cell.get("outputs", []))
+    assert "Mode live" in text and "account ending in 1098" in text and "987654321098" not in text
+    assert "Go on with the first lesson." in text
+    assert {call.operation for call in calls} >= {
+        "GetCallerIdentity",
+        "ListInferenceProfiles",
+        "GetKnowledgeBase",
+    }
+
+
+def test_the_boards_are_asked_four_at_a_time_and_each_once():
+    path = FOLDER / "01_pcb_defect_inspection.ipynb"
+    _, calls = live(path)
+    asked = [call for call in calls if call.operation == "Converse"]
+    assert len(asked) == 30
+    batch = sorted(asked, key=lambda call: call.started)[2:]
+    most = max(sum(o.started <= call.started < o.ended for o in batch) for call in batch)
+    assert 2 <= most <= 4
