@@ -29,6 +29,21 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 
 @pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Lines for the end of the test run, from whichever process ran the test."""
+    return lambda text: record_property("report", text)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests reported."""
+    outcomes = terminalreporter.stats
+    for each in (*outcomes.get("passed", []), *outcomes.get("failed", [])):
+        for name, text in each.user_properties:
+            if name == "report" and each.when == "call":
+                terminalreporter.write_line(f"\n{text}")
+
+
+@pytest.fixture
 def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set settings for one test: change(mode="live")."""
 

@@ -79,13 +79,8 @@ def workshop(folder, store, *faults, **account):
         yield Workshop(service, folder, store)
 
 
-def report(capsys, text):
-    with capsys.disabled():
-        print(f"\n{text}")
-
-
 @pytest.mark.parametrize("store", STORES)
-def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, tmp_path, capsys):
+def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
         changes = one.works(BUILD)
         once = one.made()
@@ -105,13 +100,12 @@ def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, 
             assert one.service.left() == {}, point
             assert not one.state.exists(), point
     report(
-        capsys,
         f"{store}: built, killed at {len(points)} points, continued, removed: nothing twice, nothing left",
     )
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store, tmp_path, capsys):
+def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
         changes = one.works(BUILD)
         removals = one.works(CLEAN)
@@ -126,7 +120,6 @@ def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store
             assert one.service.left() == {}, number
             one.works(CLEAN)  # and a third time, with nothing there
     report(
-        capsys,
         f"{store}: removed after {changes} half-done builds and {removals} killed removals: nothing left",
     )
 
@@ -276,7 +269,7 @@ class Switch:
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store, tmp_path, capsys):
+def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
         one.works(BUILD)
         one.works(CLEAN)
@@ -294,7 +287,7 @@ def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store
             one.works(BUILD)
             one.works(CLEAN)
             assert one.service.left() == {}, name
-    report(capsys, f"{store}: access denied at {len(asked)} operations, each one message, each continued")
+    report(f"{store}: access denied at {len(asked)} operations, each one message, each continued")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ from tests.loopback.faults import (
 from tests.test_live_notebooks import KEYS, LESSONS, RECORDINGS, source_for
 from tools.notebooks import FOLDER, environment
 
+# One process runs them all: they share what takes long to make.
+pytestmark = pytest.mark.xdist_group("live_faults")
+
 # What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
 CALLS = {
     "00": ["checks.live()"],
@@ -164,14 +167,14 @@ def table(request, tmp_path_factory):
     return path.stem, found, untouched and len(whole) <= 1
 
 
-def test_every_fault_ends_in_a_message_or_a_result(table, capfd):
+def test_every_fault_ends_in_a_message_or_a_result(table, report):
     name, found, files_whole = table
-    with capfd.disabled():
-        print(f"\n{name}: faults and what the cells with calls came to")
-        for fault, results in found.items():
-            counts = [f"{results.count(kind)} {kind}" for kind in ("done", "message") if kind in results]
-            odd = [result for result in results if result not in ("done", "message")]
-            print(f"  {fault:<42} {', '.join(counts + odd)}")
+    lines = [f"{name}: faults and what the cells with calls came to"]
+    for fault, results in found.items():
+        counts = [f"{results.count(kind)} {kind}" for kind in ("done", "message") if kind in results]
+        odd = [result for result in results if result not in ("done", "message")]
+        lines.append(f"  {fault:<42} {', '.join(counts + odd)}")
+    report("\n".join(lines))
     odd = {
         (fault, each)
         for fault, results in found.items()

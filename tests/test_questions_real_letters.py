@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_the_list_is_sound(index: OfflineIndex) -> None:
         assert all(row["key"].casefold() in on_page[row["file"], page] for page in row["pages"]), row
 
 
-def test_hit_at_5_of_the_default_search(index: OfflineIndex, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hit_at_5_of_the_default_search(index: OfflineIndex, report: Callable[[str], None]) -> None:
     figures: dict[str, float] = {}
     lines = []
     for name, search in {
@@ -68,6 +69,5 @@ def test_hit_at_5_of_the_default_search(index: OfflineIndex, capsys: pytest.Capt
                 f"{name:8} {part:11} {len(rows):3} questions  hit@1 {first:.3f}"
                 f"  hit@5 {figures[f'{name} {part}']:.3f}"
             )
-    with capsys.disabled():
-        print("", *lines, sep="\n")
+    report("\n".join(lines))
     assert figures["default all"] >= FLOOR

@@ -21,6 +21,9 @@ from tests.test_live_notebooks import RECORDINGS, comparable, source_for
 from tools import record
 from tools.notebooks import FOLDER, Outcome, write
 
+# One process runs them all: they share what takes long to make.
+pytestmark = pytest.mark.xdist_group("record_notebooks")
+
 ACCOUNT, KEY, SECRET = "987654321098", "AKIAQWERTYUIOPASDFGH", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 KNOWLEDGE_BASE = "QWERTYUIOP"
 KEYS = {
@@ -209,7 +212,7 @@ def record_here(path, env):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
-def test_a_recording_killed_at_any_moment_leaves_whole_files(first, tmp_path, capfd):
+def test_a_recording_killed_at_any_moment_leaves_whole_files(first, tmp_path, report):
     random.seed(6)
     old = {name: (first / name).read_bytes() for name in ("small.json", "small.ipynb")}
     new_texts = sorted(f"about {colour}, version 2" for colour in QUESTIONS)
@@ -239,8 +242,6 @@ def test_a_recording_killed_at_any_moment_leaves_whole_files(first, tmp_path, ca
     moments = [(random.randint(1, 6), random.uniform(0, 0.1)) for _ in range(KILLS // 2)]
     moments += [(6, random.uniform(0, 0.6)) for _ in range(KILLS - len(moments))]
     found = [run(number, *moment) for number, moment in enumerate(moments)]
-    with capfd.disabled():
-        print(
-            f"\nrecording killed {KILLS} times: {found.count('old')} old and {found.count('new')} new files, whole"
-        )
+    counts = f"{found.count('old')} old and {found.count('new')} new files"
+    report(f"recording killed {KILLS} times: {counts}, whole")
     assert set(found) <= {"old", "new"} and "old" in found

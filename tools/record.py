@@ -53,24 +53,25 @@ def record(path: Path, only: str = "") -> int:
 
 def collect(path: Path, only: str = "") -> int:
     """The first pass: answers of the account into the recording; nothing that this run prints is kept."""
-    target = settings().recordings_dir / f"{path.stem}.json"
-    collected = target.with_suffix(".new.json")
-    collected.unlink(missing_ok=True)
+    folder = settings().recordings_dir
+    for unfinished in folder.glob(f"{path.stem}.*new.json"):
+        unfinished.unlink()
     preamble = f"from helpers import recordings; recordings.renew_only({only!r})" if only else ""
     live = execute(path, environment("record"), preamble=preamble)
     print(line(live))
-    if live.error:
-        print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
-        return 1
-    if collected.exists():
+    for collected in folder.glob(
+        f"{path.stem}.*new.json"
+    ):  # one; named after the variant, where there are any
+        target = collected.with_name(collected.name.replace(".new.json", ".json"))
+        if live.error:
+            print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
+            continue
         fresh = Recording(collected)
-        if fresh.entries == Recording(target).entries:  # the old date stays with the old answers
-            collected.unlink()
-            return 0
-        fresh.path = target
-        fresh.save()
+        if fresh.entries != Recording(target).entries:  # the old date stays with the old answers
+            fresh.path = target
+            fresh.save()
         collected.unlink()
-    return 0
+    return int(bool(live.error))
 
 
 def rewrite(path: Path) -> int:
