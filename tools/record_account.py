@@ -14,12 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from helpers.knowledge_base.build import RECORDED_ID
 from helpers.offline_index import open_index
 from helpers.recordings.file import Recording
 from helpers.settings import ROOT, Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
-from tools.notebooks import FOLDER, environment, execute
+from tools.notebooks import FOLDER, Outcome, environment, execute
 from tools.run_notebooks import line
 
 LESSONS = ("03_create_knowledge_base", "99_clean_up")
@@ -31,39 +32,48 @@ _MOMENT = re.compile(r"20\d\d-\d\d-\d\d(T|\s)\d\d:\d\d:\d\d(\.\d+)?Z?")
 _REQUEST = re.compile(r"<(RequestId|HostId)>[^<]*<")
 
 
-def main() -> int:
-    """Record both lessons for both stores; the number of runs that failed, at most 1."""
-    index = open_index(ROOT / "data/letters", ROOT / "build/cache")
+def main(target: Path = RECORDINGS) -> int:
+    """Record both lessons for both stores into the folder `target`; 1 if a run failed or left something."""
     for store in STORES:
-        account = Account(polls=2, forbidden=1, not_ready=["role"], retrieve=index.retrieve)
-        with together(account) as service, tempfile.TemporaryDirectory() as folder:
-            for lesson in LESSONS:
-                env = {
-                    **environment("record"),
-                    **service.environment(),
-                    "WORKSHOP_STORE": store,
-                    "WORKSHOP_RECORDINGS_DIR": folder,
-                    "WORKSHOP_STATE_FILE": f"{folder}/workshop.json",
-                }
-                # Nothing takes time there, so nobody waits.
-                fast = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
-                outcome = execute(FOLDER / f"{lesson}.ipynb", env, preamble=fast)
-                print(line(outcome))
-                if outcome.error:
-                    return 1
-                keep(Recording(Path(folder) / f"{lesson}.{store}.new.json"), f"{lesson}.{store}")
-            if left := service.left():
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes, left = run("record", store, Path(folder))
+            print(*map(line, outcomes), sep="\n")
+            if left or any(outcome.error for outcome in outcomes):
                 print(f"left behind: {left}")
                 return 1
+            for lesson in LESSONS:
+                keep(
+                    Recording(Path(folder) / f"{lesson}.{store}.new.json"), target / f"{lesson}.{store}.json"
+                )
     return 0
 
 
-def keep(fresh: Recording, name: str) -> None:
-    """Save `fresh` as the recording `name`, its entries marked with where they come from."""
+def run(mode: str, store: str, folder: Path) -> tuple[list[Outcome], dict[str, list[str]]]:
+    """Both lessons in `mode`, one after the other, and what the account holds at the end."""
+    index = open_index(ROOT / "data/letters", ROOT / "build/cache")
+    account = Account(polls=2, forbidden=1, not_ready=["role"], retrieve=index.retrieve)
+    with together(account) as service:
+        env = {
+            **environment(mode),
+            **service.environment(),
+            "WORKSHOP_STORE": store,
+            "WORKSHOP_ID": RECORDED_ID,
+            "WORKSHOP_AGREE": "true",
+            "WORKSHOP_RECORDINGS_DIR": str(folder),
+            "WORKSHOP_STATE_FILE": str(folder / "workshop.json"),
+        }
+        # Nothing takes time there, so nobody waits.
+        fast = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
+        outcomes = [execute(FOLDER / f"{lesson}.ipynb", env, preamble=fast) for lesson in LESSONS]
+        return outcomes, service.left()
+
+
+def keep(fresh: Recording, path: Path) -> None:
+    """Save `fresh` at `path`, its entries marked with where they come from."""
     for entry in fresh.entries:
         entry["origin"] = "index" if entry["call"].endswith(".Retrieve") else "api-model"
         entry["body"] = _steady(entry["body"])
-    fresh.path, fresh.date = RECORDINGS / f"{name}.json", DAY
+    fresh.path, fresh.date = path, DAY
     fresh.save()
 
 
