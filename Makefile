@@ -40,7 +40,7 @@ test: $(VENV)/.maintainer browser ## everything CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 	$(BIN)/python -m pytest -q -c tests/nbval.ini notebooks
 
 browser: $(VENV)/.maintainer ## find or install the browser that the tests drive

@@ -7,9 +7,6 @@ from tests.test_live_notebooks import as_live, comparable
 from tools import record_account
 from tools.notebooks import FOLDER, environment, execute
 
-# One process runs them all: moto keeps its state in it.
-pytestmark = pytest.mark.xdist_group("account_lessons")
-
 
 def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -27,9 +27,6 @@ from tools import lab
 from tools.notebooks import FOLDER, all_notebooks, environment, normalise, write
 from tools.slides.__main__ import build, lessons
 
-# One process runs them all: they share what takes long to make.
-pytestmark = pytest.mark.xdist_group("browser")
-
 SHOTS = ROOT / "build" / "browser"
 LOCAL = ("127.0.0.1", "localhost")
 MINUTES = 60_000  # ms

@@ -12,9 +12,6 @@ from helpers.settings import ROOT
 from tools import costs, record, run_notebooks
 from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
 
-# One process runs them all: they share what takes long to make.
-pytestmark = pytest.mark.xdist_group("exercises")
-
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 LESSONS = [path for path in lessons() if not path.stem.startswith("00")]
 NAMES = [path.stem for path in LESSONS]

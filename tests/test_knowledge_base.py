@@ -1,127 +1,17 @@
 """The lessons that build and remove a knowledge base, run live against an account that keeps state."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache
 
 import pytest
 
 from helpers.knowledge_base.names import Names, document
-from helpers.settings import ROOT
+from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
 from tests.loopback import On
-from tests.loopback.account import Account
-from tests.loopback.account.together import together
-from tests.loopback.faults import refused
+from tests.loopback.faults import dropped, lost, refused, slow
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is forked: POSIX only")
-
-STORES = ("opensearch", "s3vectors")
-BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "kb.finish"}
-CLEAN = {"notebook": "99_clean_up", "from": "kb.inventory", "to": "clean.finish"}
-PDFS = "from helpers.settings import settings; PDFS = sorted(settings().letters_dir.glob('*.pdf'))"
-ID = "abcd1234"
-MAKES = ("Create", "PUT", "StartIngestionJob")
-
-
-@cache
-def runner():
-    """The program that runs notebooks; it ends when this process closes its input."""
-    command = [sys.executable, "-m", "tests.notebook_runner"]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-class Workshop:
-    """One learner's workshop in an account: builds and cleans up, and may be killed while it does."""
-
-    def __init__(self, service, folder, store):
-        self.service, self.account, self._store = service, service.account, store
-        self.state = folder / "workshop.json"
-
-    def run(self, what, cut=None, **env):
-        given = {
-            **self.service.environment(),
-            "WORKSHOP_MODE": "live",
-            "WORKSHOP_AGREE": "true",
-            "WORKSHOP_STATE_FILE": str(self.state),
-            "WORKSHOP_STORE": self._store,
-            "WORKSHOP_ID": ID,
-            **env,
-        }
-        order = {**what, "env": given, "cut": cut, "before": PDFS}
-        runner().stdin.write(json.dumps(order) + "\n")
-        runner().stdin.flush()
-        return json.loads(runner().stdout.readline())
-
-    def works(self, what, **env):
-        outcome = self.run(what, **env)
-        assert outcome["error"] == "" and not outcome["cut"]
-        return outcome["changes"]
-
-    def made(self, since=0):
-        """How often each thing was made, by operation and name."""
-        return Counter(
-            (call.operation, call.params.get("type", ""))
-            for call in self.service.service.calls[since:]
-            if call.operation.startswith(MAKES) and call.outcome == "answered"
-        )
-
-
-@contextmanager
-def workshop(folder, store, *faults, **account):
-    account = Account(**{"polls": 1, "clock": lambda: datetime.now(UTC), **account})
-    with together(account, *faults) as service:
-        yield Workshop(service, folder, store)
-
-
-@pytest.mark.parametrize("store", STORES)
-def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, tmp_path, report):
-    with workshop(tmp_path, store) as one:
-        changes = one.works(BUILD)
-        once = one.made()
-        assert one.service.left() and set(once.values()) == {1}
-        before = len(one.service.service.calls)
-        one.works(BUILD)
-        assert not one.made(since=before)  # a second run makes nothing
-        one.works(CLEAN)
-        assert one.service.left() == {} and not one.state.exists()
-        points = [[number, when] for number in range(1, changes + 1) for when in ("before", "after")]
-        for point in points:
-            before = len(one.service.service.calls)
-            assert one.run(BUILD, cut=point)["cut"], point
-            one.works(BUILD)
-            assert one.made(since=before) == once, point
-            one.works(CLEAN)
-            assert one.service.left() == {}, point
-            assert not one.state.exists(), point
-    report(
-        f"{store}: built, killed at {len(points)} points, continued, removed: nothing twice, nothing left",
-    )
-
-
-@pytest.mark.parametrize("store", STORES)
-def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store, tmp_path, report):
-    with workshop(tmp_path, store) as one:
-        changes = one.works(BUILD)
-        removals = one.works(CLEAN)
-        for number in range(1, changes + 1):
-            assert one.run(BUILD, cut=[number, "after"])["cut"]
-            one.works(CLEAN)
-            assert one.service.left() == {}, number
-        for number in range(1, removals + 1):
-            one.works(BUILD)
-            assert one.run(CLEAN, cut=[number, "after"])["cut"]
-            one.works(CLEAN)
-            assert one.service.left() == {}, number
-            one.works(CLEAN)  # and a third time, with nothing there
-    report(
-        f"{store}: removed after {changes} half-done builds and {removals} killed removals: nothing left",
-    )
+pytestmark = forks
 
 
 def of_others(service, names):
@@ -258,38 +148,6 @@ def test_a_real_mistake_in_the_request_is_not_tried_again(tmp_path):
         assert len(refusals) == 1
 
 
-class Switch:
-    """The calls that a fault meets: all while it is on, none while it is off."""
-
-    def __init__(self):
-        self.on = False
-
-    def __contains__(self, number):
-        return self.on
-
-
-@pytest.mark.parametrize("store", STORES)
-def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store, tmp_path, report):
-    with workshop(tmp_path, store) as one:
-        one.works(BUILD)
-        one.works(CLEAN)
-        calls = dict.fromkeys(f"{call.service}.{call.operation}" for call in one.service.service.calls)
-    asked = [name for name in calls if not name.startswith(("sts.", "opensearch."))]
-    switches = {name: Switch() for name in asked}
-    faults = [On(refused("not authorized"), name, calls=switch) for name, switch in switches.items()]
-    with workshop(tmp_path, store, *faults) as one:
-        for name, switch in switches.items():
-            switch.on = True
-            error = one.run(BUILD)["error"] or one.run(CLEAN)["error"]
-            assert error.startswith("CallFailed: You have no permission for "), (name, error)
-            assert "data/policies" in error and len(error) < 400, name
-            switch.on = False
-            one.works(BUILD)
-            one.works(CLEAN)
-            assert one.service.left() == {}, name
-    report(f"{store}: access denied at {len(asked)} operations, each one message, each continued")
-
-
 @pytest.mark.parametrize(
     "at", ["iam.CreateRole", "bedrock-agent.CreateKnowledgeBase", "bedrock-agent.GetIngestionJob"]
 )
@@ -322,3 +180,45 @@ def test_lists_of_many_pages_are_read_to_the_end_and_every_version_goes(tmp_path
         asked = Counter(call.operation for call in one.service.service.calls[before:])
         assert asked["DeleteObjects"] >= 3
         assert one.service.left() == theirs
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_an_answer_that_is_lost_on_the_way_makes_nothing_twice(store, tmp_path):
+    with workshop(tmp_path, store) as one:
+        one.works(BUILD)
+        once = one.made()
+        one.works(CLEAN)
+    creates = ("*.Create*", "*.PUT", "*.StartIngestionJob")
+    with workshop(tmp_path, store, *(On(lost(), name, calls={1}) for name in creates)) as one:
+        outcome = one.run(BUILD)
+        while outcome["error"]:  # what botocore does not try again by itself, the learner does
+            outcome = one.run(BUILD)
+        assert [call for call in one.service.service.calls if call.outcome == "dropped"]
+        held = one.service.left()
+        assert {len(names) for names in held.values()} <= {1}
+        assert len(once) == len(one.made())
+        one.works(CLEAN)
+        assert one.service.left() == {}
+
+
+def test_calls_that_are_throttled_slow_or_cut_end_in_a_build_and_a_removal(tmp_path):
+    faults = (
+        On(refused("too many requests"), "bedrock-agent.*", probability=0.1),
+        On(slow(before=0.05), probability=0.2),
+        On(dropped(), "*.List*", probability=0.05),
+    )
+    with workshop(tmp_path, "opensearch", *faults) as one:
+        one.works(BUILD)
+        one.works(CLEAN)
+        assert one.service.left() == {}
+        assert {call.outcome for call in one.service.service.calls} >= {"ThrottlingException", "dropped"}
+
+
+def test_a_removal_that_the_service_gives_up_is_told_and_can_be_done_again(tmp_path):
+    with workshop(tmp_path, "opensearch", fails={"delete knowledge base": "The store said no."}) as one:
+        one.works(BUILD)
+        error = one.run(CLEAN)["error"]
+        assert "could not be removed" in error and "The store said no." in error
+        one.account.fails.clear()
+        one.works(CLEAN)
+        assert one.service.left() == {}

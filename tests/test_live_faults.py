@@ -25,9 +25,6 @@ from tests.loopback.faults import (
 from tests.test_live_notebooks import KEYS, LESSONS, RECORDINGS, source_for
 from tools.notebooks import FOLDER, environment
 
-# One process runs them all: they share what takes long to make.
-pytestmark = pytest.mark.xdist_group("live_faults")
-
 # What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
 CALLS = {
     "00": ["checks.live()"],

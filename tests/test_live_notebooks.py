@@ -12,9 +12,6 @@ from tests.loopback.recorded import Recorded
 from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
 from tools.notebooks import FOLDER, environment, execute
 
-# One process runs them all: they share what takes long to make.
-pytestmark = pytest.mark.xdist_group("live_notebooks")
-
 RECORDINGS = Settings.model_fields["recordings_dir"].default
 KEYS = {
     "AWS_ACCESS_KEY_ID": "x",

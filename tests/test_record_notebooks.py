@@ -21,9 +21,6 @@ from tests.test_live_notebooks import RECORDINGS, comparable, source_for
 from tools import record
 from tools.notebooks import FOLDER, Outcome, write
 
-# One process runs them all: they share what takes long to make.
-pytestmark = pytest.mark.xdist_group("record_notebooks")
-
 ACCOUNT, KEY, SECRET = "987654321098", "AKIAQWERTYUIOPASDFGH", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 KNOWLEDGE_BASE = "QWERTYUIOP"
 KEYS = {

@@ -17,9 +17,6 @@ from tools.slides import vendor
 from tools.slides.deck import NOTES, pages, read_notes
 from tools.slides.marks import headings, mark, slide_types
 
-# One process runs them all: they share what takes long to make.
-pytestmark = pytest.mark.xdist_group("slides")
-
 LESSONS = slides.lessons()
 
 

@@ -1,5 +1,6 @@
 """Making things once: whoever runs a cell again, or continues after a cut, gets what is already there."""
 
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from helpers.knowledge_base.listing import Thing, things
 from helpers.knowledge_base.names import INDEX, Names
 from helpers.settings import read_state, settings, write_state
 
+_IS_THERE = re.compile("AlreadyExists|AlreadyOwnedByYou|Conflict")
 _UNUSABLE = ("FAILED", "DELETING", "DELETE_UNSUCCESSFUL")
 RECORDED_ID = "recorded"  # in replay and in recordings, so that both ask for the same names
 
@@ -31,10 +33,9 @@ class Build:
         identity = clients.client("sts").get_caller_identity()
         self.account, self.region = identity["Account"], clients.region()
         self.store = settings().store
-        before = read_state()
-        self._refuse_another_place(before)
-        own = before.get("id") or settings().id or secrets.token_hex(4)
-        self.names = Names(own if mode == "live" else RECORDED_ID)
+        before, wanted = read_state(), settings().id if mode == "live" else RECORDED_ID
+        self._refuse_another_place(before, wanted)
+        self.names = Names(wanted or before.get("id") or secrets.token_hex(4))
         self.caller = principal(identity["Arn"])
         self.save(id=self.names.id, account=self.account, region=self.region, store=self.store)
 
@@ -49,26 +50,33 @@ class Build:
         `create` returns the id, or anything but a string where the name is the id. A failed one is removed
         first; one of the same name that this workshop did not make is left alone: `WorkshopError`.
         """
-        name = self._name(kind)
-        found = next((thing for thing in things(kind) if thing.name == name and self._could_be(thing)), None)
+        name, key = self._name(kind), kind.replace(" ", "_") + "_id"
+        found = self._find(kind, name)
         if found and found.state in _UNUSABLE:
             remove.thing(found)
             print(f"{kind}: one that was {found.state} is gone")
             found = None
-        key = kind.replace(" ", "_") + "_id"
         self.save(making=kind)  # a run that is cut between the next two lines must know its own bucket again
         made = found.id if found else self._created(kind, name, create)
         self.save(**{key: made, "making": None})
         print(f"{kind}: {'there already' if found else 'created'}")
         return made
 
+    def _find(self, kind: str, name: str) -> Thing | None:
+        return next((thing for thing in things(kind) if thing.name == name and self._could_be(thing)), None)
+
     def _created(self, kind: str, name: str, create: Callable[[], Any]) -> str:
         try:
             answer = create()
         except ClientError as error:
-            if error.response["Error"]["Code"] == "BucketAlreadyExists":
+            code = error.response["Error"]["Code"]
+            if code == "BucketAlreadyExists":
                 raise self._taken(kind, name, "another account has it") from error
-            raise
+            # The answer to a first attempt was lost on the way, and botocore tried again.
+            found = self._find(kind, name) if _IS_THERE.search(code) else None
+            if found is None:
+                raise
+            return found.id
         return answer if isinstance(answer, str) else name
 
     def _taken(self, kind: str, name: str, why: str) -> WorkshopError:
@@ -90,8 +98,9 @@ class Build:
             return False
         raise self._taken(thing.kind, thing.name, "it lacks the workshop's tags or has another's")
 
-    def _refuse_another_place(self, before: dict[str, str]) -> None:
+    def _refuse_another_place(self, before: dict[str, str], wanted_id: str) -> None:
         now = {"account": self.account, "region": self.region, "store": self.store}
+        now |= {"id": wanted_id} if wanted_id else {}
         for what, value in now.items():
             was = before.get(what, value)
             if was != value:

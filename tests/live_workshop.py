@@ -1,0 +1,84 @@
+"""A learner who builds and cleans up a knowledge base, live, in an account that keeps state."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+
+import pytest
+
+from helpers.settings import ROOT
+from tests.loopback.account import Account
+from tests.loopback.account.together import together
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is forked: POSIX only")
+STORES = ("opensearch", "s3vectors")
+BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "kb.finish"}
+CLEAN = {"notebook": "99_clean_up", "from": "kb.inventory", "to": "clean.finish"}
+PDFS = "from helpers.settings import settings; PDFS = sorted(settings().letters_dir.glob('*.pdf'))"
+ID = "abcd1234"
+MAKES = ("Create", "PUT", "StartIngestionJob")
+
+
+@cache
+def runner():
+    """The program that runs notebooks; it ends when this process closes its input."""
+    command = [sys.executable, "-m", "tests.notebook_runner"]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+class Workshop:
+    """One learner's workshop in an account: builds and cleans up, and may be killed while it does."""
+
+    def __init__(self, service, folder, store):
+        self.service, self.account, self._store = service, service.account, store
+        self.state = folder / "workshop.json"
+
+    def run(self, what, cut=None, **env):
+        given = {
+            **self.service.environment(),
+            "WORKSHOP_MODE": "live",
+            "WORKSHOP_AGREE": "true",
+            "WORKSHOP_STATE_FILE": str(self.state),
+            "WORKSHOP_STORE": self._store,
+            "WORKSHOP_ID": ID,
+            **env,
+        }
+        order = {**what, "env": given, "cut": cut, "before": PDFS}
+        runner().stdin.write(json.dumps(order) + "\n")
+        runner().stdin.flush()
+        return json.loads(runner().stdout.readline())
+
+    def works(self, what, **env):
+        outcome = self.run(what, **env)
+        assert outcome["error"] == "" and not outcome["cut"]
+        return outcome["changes"]
+
+    def made(self, since=0):
+        """How often each thing was made, by operation and name."""
+        return Counter(
+            (call.operation, call.params.get("type", ""))
+            for call in self.service.service.calls[since:]
+            if call.operation.startswith(MAKES) and call.outcome == "answered"
+        )
+
+
+@contextmanager
+def workshop(folder, store, *faults, **account):
+    account = Account(**{"polls": 1, "clock": lambda: datetime.now(UTC), **account})
+    with together(account, *faults) as service:
+        yield Workshop(service, folder, store)
+
+
+class Switch:
+    """The calls that a fault meets: all while it is on, none while it is off."""
+
+    def __init__(self):
+        self.on = False
+
+    def __contains__(self, number):
+        return self.on

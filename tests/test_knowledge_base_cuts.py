@@ -1,0 +1,76 @@
+"""Builds and removals that are killed, or refused, at every step, and then go on."""
+
+import pytest
+
+from tests.live_workshop import BUILD, CLEAN, STORES, Switch, forks, workshop
+from tests.loopback import On
+from tests.loopback.faults import refused
+
+pytestmark = forks
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, tmp_path, report):
+    with workshop(tmp_path, store) as one:
+        changes = one.works(BUILD)
+        once = one.made()
+        assert one.service.left() and set(once.values()) == {1}
+        before = len(one.service.service.calls)
+        one.works(BUILD)
+        assert not one.made(since=before)  # a second run makes nothing
+        one.works(CLEAN)
+        assert one.service.left() == {} and not one.state.exists()
+        points = [[number, when] for number in range(1, changes + 1) for when in ("before", "after")]
+        for point in points:
+            before = len(one.service.service.calls)
+            assert one.run(BUILD, cut=point)["cut"], point
+            one.works(BUILD)
+            assert one.made(since=before) == once, point
+            one.works(CLEAN)
+            assert one.service.left() == {}, point
+            assert not one.state.exists(), point
+    report(
+        f"{store}: built, killed at {len(points)} points, continued, removed: nothing twice, nothing left",
+    )
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store, tmp_path, report):
+    with workshop(tmp_path, store) as one:
+        changes = one.works(BUILD)
+        removals = one.works(CLEAN)
+        for number in range(1, changes + 1):
+            assert one.run(BUILD, cut=[number, "after"])["cut"]
+            one.works(CLEAN)
+            assert one.service.left() == {}, number
+        for number in range(1, removals + 1):
+            one.works(BUILD)
+            assert one.run(CLEAN, cut=[number, "after"])["cut"]
+            one.works(CLEAN)
+            assert one.service.left() == {}, number
+            one.works(CLEAN)  # and a third time, with nothing there
+    report(
+        f"{store}: removed after {changes} half-done builds and {removals} killed removals: nothing left",
+    )
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store, tmp_path, report):
+    with workshop(tmp_path, store) as one:
+        one.works(BUILD)
+        one.works(CLEAN)
+        calls = dict.fromkeys(f"{call.service}.{call.operation}" for call in one.service.service.calls)
+    asked = [name for name in calls if not name.startswith(("sts.", "opensearch."))]
+    switches = {name: Switch() for name in asked}
+    faults = [On(refused("not authorized"), name, calls=switch) for name, switch in switches.items()]
+    with workshop(tmp_path, store, *faults) as one:
+        for name, switch in switches.items():
+            switch.on = True
+            error = one.run(BUILD)["error"] or one.run(CLEAN)["error"]
+            assert error.startswith("CallFailed: You have no permission for "), (name, error)
+            assert "data/policies" in error and len(error) < 400, name
+            switch.on = False
+            one.works(BUILD)
+            one.works(CLEAN)
+            assert one.service.left() == {}, name
+    report(f"{store}: access denied at {len(asked)} operations, each one message, each continued")
