@@ -52,6 +52,11 @@ def invoke():
     )
 
 
+def identity():
+    """One call of a service that answers in XML."""
+    return clients.client("sts").get_caller_identity()
+
+
 def retrieve():
     """One Retrieve call on a knowledge base that is not there."""
     agent = clients.client("bedrock-agent-runtime")
@@ -113,6 +118,7 @@ def test_refusals_of_the_service(failing, fault, call, cause, step):
         (garbled(), ask, "not an answer of the service", "check the network"),
         (garbled(), stream, "not an answer of the service", "check the network"),
         (garbled(), invoke, "not an answer of the service", "check the network"),
+        (garbled(), identity, "not an answer of the service", "check the network"),
         (garbled(""), invoke, "not an answer of the service", "check the network"),
         *(
             (stream_ends(2, name), stream, "a minute" if "thrott" in name else "problem of its own", "again")

@@ -58,19 +58,28 @@ def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store
 def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
         one.works(BUILD)
+        in_build = asked(one)
         one.works(CLEAN)
-        calls = dict.fromkeys(f"{call.service}.{call.operation}" for call in one.service.service.calls)
-    asked = [name for name in calls if not name.startswith(("sts.", "opensearch."))]
-    switches = {name: Switch() for name in asked}
+        in_removal = [name for name in asked(one) if name not in in_build]
+    switches = {name: Switch() for name in in_build + in_removal}
     faults = [On(refused("not authorized"), name, calls=switch) for name, switch in switches.items()]
     with workshop(tmp_path, store, *faults) as one:
-        for name, switch in switches.items():
-            switch.on = True
-            error = one.run(BUILD)["error"] or one.run(CLEAN)["error"]
-            assert error.startswith("CallFailed: You have no permission for "), (name, error)
-            assert "data/policies" in error and len(error) < 400, name
-            switch.on = False
-            one.works(BUILD)
-            one.works(CLEAN)
-            assert one.service.left() == {}, name
-    report(f"{store}: access denied at {len(asked)} operations, each one message, each continued")
+        # Each run goes on where the one before was refused, and is refused at the next operation.
+        for what, names in ((BUILD, in_build), (CLEAN, in_removal)):
+            for name in names:
+                switches[name].on = True
+                error = one.run(what)["error"]
+                assert error.startswith("CallFailed: You have no permission for "), (name, error)
+                assert "data/policies" in error and len(error) < 400, name
+                switches[name].on = False
+            one.works(what)
+            if what == BUILD:
+                assert set(one.made().values()) == {1}
+        assert one.service.left() == {}
+    report(f"{store}: access denied at {len(switches)} operations, each one message, each continued")
+
+
+def asked(one):
+    """The operations that were called so far, in the order of their first call."""
+    names = dict.fromkeys(f"{call.service}.{call.operation}" for call in one.service.service.calls)
+    return [name for name in names if not name.startswith(("sts.", "opensearch."))]

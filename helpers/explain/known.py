@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import threading
 import traceback
@@ -15,6 +16,7 @@ from botocore.eventstream import ParserError
 from botocore.parsers import ResponseParserError
 from urllib3 import exceptions as http
 
+_PARSERS = os.path.join("botocore", "parsers.py")
 LOOKUP_SECONDS = 15.0  # for questions to AWS whose answer only makes a message better
 
 
@@ -118,6 +120,11 @@ def _unreachable(failure: Failure) -> str:
     )
 
 
+def _not_parsed(failure: Failure) -> str:
+    frames = traceback.extract_tb(failure.error.__traceback__)
+    return _GARBLED if frames and frames[-1].filename.endswith(_PARSERS) else ""
+
+
 def _not_json(failure: Failure) -> str:
     document = getattr(failure.error, "doc", "").strip()
     return _GARBLED if not document or document.startswith("<") else ""
@@ -186,5 +193,6 @@ _OTHERS: dict[tuple[type[BaseException], ...], _Say] = {
     ): f"The connection broke before the answer was whole. {_AGAIN}",
     (ResponseParserError, ParserError): _GARBLED,
     (json.JSONDecodeError,): _not_json,
+    (KeyError,): _not_parsed,  # botocore's parser, in an answer of STS or IAM that is none
     (StopIteration, ValueError): _cut,
 }

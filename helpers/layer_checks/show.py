@@ -48,7 +48,7 @@ def diagram(ax: Axes, found: Sequence[Layer]) -> None:
             ax.add_patch(Rectangle(corner, width, height, facecolor=colour, edgecolor="white", linewidth=0.7))
         words = f"{name}\n{' × '.join(map(str, shape))}"
         words += f"\n{parameters:,} parameters" if parameters else ""
-        ax.text(number * _SLOT, -24, words, ha="center", va="top", fontsize=8)
+        ax.text(number * _SLOT, -24, words, ha="center", va="top", fontsize=11)
     ax.set(xlim=(-_SLOT / 2, (len(stages) - 0.5) * _SLOT), ylim=(-42, 24), aspect="equal")
 
 
