@@ -1,9 +1,9 @@
 """A knowledge base of Amazon Bedrock: made once, waited for, found again, and removed without a trace."""
 
 from helpers.knowledge_base.build import Build
-from helpers.knowledge_base.clean import CleanUp, inventory, own_id, table
+from helpers.knowledge_base.clean import CleanUp, inventory, own_id, proof, table
 from helpers.knowledge_base.ingestion import finish, job_for_these, not_uploaded
-from helpers.knowledge_base.listing import KINDS, Thing
+from helpers.knowledge_base.listing import Thing
 from helpers.knowledge_base.names import DIMENSIONS, EMBEDDING_MODEL, INDEX, Names, arn, document
 from helpers.knowledge_base.waiting import wait, when_allowed
 
@@ -11,7 +11,6 @@ __all__ = [
     "DIMENSIONS",
     "EMBEDDING_MODEL",
     "INDEX",
-    "KINDS",
     "Build",
     "CleanUp",
     "Names",
@@ -23,6 +22,7 @@ __all__ = [
     "job_for_these",
     "not_uploaded",
     "own_id",
+    "proof",
     "table",
     "wait",
     "when_allowed",

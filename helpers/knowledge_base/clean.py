@@ -71,3 +71,11 @@ def table(found: Sequence[Thing]) -> str:
         cost = f"${each.dollars_an_hour:.2f}" if each.dollars_an_hour else "-"
         rows.append(f"| {each.kind} | {each.name} | {each.state.lower() or '-'} | {whose} | {cost} |")
     return "\n".join(rows)
+
+
+def proof(left: Sequence[Thing]) -> str:
+    """A Markdown table with a row for each kind of thing: the names that listing still finds, or "none"."""
+    rows = ["| asked for | still there |", "|---|---|"]
+    for kind in KINDS:
+        rows.append(f"| {kind} | {', '.join(each.name for each in left if each.kind == kind) or 'none'} |")
+    return "\n".join(rows)
