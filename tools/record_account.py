@@ -27,8 +27,10 @@ LESSONS = ("03_create_knowledge_base", "99_clean_up")
 STORES = ("opensearch", "s3vectors")
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 DAY = "2026-11-22"
-# What differs from run to run in moto's answers: moments, request ids, and the headers' dates.
+# What differs from run to run: moments and request ids in moto's answers, the port of the stand-in.
 _MOMENT = re.compile(r"20\d\d-\d\d-\d\d(T|\s)\d\d:\d\d:\d\d(\.\d+)?Z?")
+_ENDPOINT = re.compile(r"http://127\.0\.0\.1:\d+/_aoss/\w+")
+COLLECTION = "https://workshopcollection00.us-east-1.aoss.amazonaws.com"
 _REQUEST = re.compile(r"<(RequestId|HostId)>[^<]*<")
 
 
@@ -79,6 +81,7 @@ def keep(fresh: Recording, path: Path) -> None:
 
 def _steady(body: dict[str, Any]) -> dict[str, Any]:
     text = _MOMENT.sub(f"{DAY}T09:00:00Z", json.dumps(body, ensure_ascii=False))
+    text = _ENDPOINT.sub(COLLECTION, text)
     found: dict[str, Any] = json.loads(_REQUEST.sub(r"<\1>recorded<", text))
     return found
 
