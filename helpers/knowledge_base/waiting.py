@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from botocore.exceptions import ClientError
-from IPython.display import DisplayHandle
 
 from helpers import recordings
 from helpers.errors import WorkshopError
@@ -38,14 +37,11 @@ def state(response: dict[str, Any]) -> tuple[str, str]:
 
 def wait(name: str, look: Callable[[], dict[str, Any]], done: str, going_on: Collection[str]) -> None:
     """Call `look`, a get call, until its state is `done`; `WorkshopError` for any state not in `going_on`."""
-    line, seen = _Line(name), [""]
-    start = time.monotonic()
+    line = _Line(name)
 
     def is_done() -> bool:
         now, reason = state(look())
-        if now != seen[-1]:
-            seen.append(now)
-        line.show(" → ".join(seen[1:]), time.monotonic() - start if now != done else 0)
+        line.show(now)
         if now != done and now not in going_on:
             why = f"The service says: {reason}" if reason else "The service gives no reason."
             raise WorkshopError(
@@ -54,7 +50,8 @@ def wait(name: str, look: Callable[[], dict[str, Any]], done: str, going_on: Col
             )
         return now == done
 
-    until(name, is_done)
+    with line:
+        until(name, is_done)
 
 
 def until(what: str, is_done: Callable[[], bool]) -> None:
@@ -71,25 +68,26 @@ def until(what: str, is_done: Callable[[], bool]) -> None:
 
 def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
     """`call()`, tried again while the error says that role, policies or index are too new; others pass."""
-    line, start, pause = _Line(name), time.monotonic(), EVERY
-    while True:
-        try:
-            answer = call()
-        except Exception as error:
-            waited = time.monotonic() - start
-            if not is_too_new(error):
-                raise
-            if waited > PROPAGATION_LIMIT:
-                raise WorkshopError(
-                    f"{name}: still refused after {waited / 60:.0f} minutes, longer than new policies take. The "
-                    f"service says: {error} Check the role and the three policies, then run this cell again."
-                ) from error
-            line.show("waiting for policies to spread", waited)
-            recordings.sleep(pause)
-            pause = min(pause * 1.5, 30)
-        else:
-            line.show("allowed", 0)
-            return answer
+    start, pause = time.monotonic(), EVERY
+    with _Line(name) as line:
+        while True:
+            try:
+                answer = call()
+            except Exception as error:
+                waited = time.monotonic() - start
+                if not is_too_new(error):
+                    raise
+                if waited > PROPAGATION_LIMIT:
+                    raise WorkshopError(
+                        f"{name}: still refused after {waited / 60:.0f} minutes, longer than new policies take. "
+                        f"The service says: {error} Check the role and the three policies, then run this cell again."
+                    ) from error
+                line.show("waiting for policies to spread")
+                recordings.sleep(pause)
+                pause = min(pause * 1.5, 30)
+            else:
+                line.show("allowed")
+                return answer
 
 
 def is_too_new(error: Exception) -> bool:
@@ -106,18 +104,22 @@ def is_too_new(error: Exception) -> bool:
 
 
 class _Line:
-    """One line of output that is written over: what is waited for, its states, and the seconds so far."""
+    """One line of output: what is waited for, its states as they come, and a dot every ten seconds."""
 
     def __init__(self, name: str):
-        self._name = name
-        self._handle: DisplayHandle | None = None
+        self._name, self._state, self._dots = name, "", 0.0
+        self._start = time.monotonic()
 
-    def show(self, text: str, seconds: float) -> None:
-        # Whole seconds, none at first: a stored output must not depend on a machine's speed.
-        clock = f" ({seconds:.0f} s)" if seconds >= 1 else ""
-        data = {"text/plain": f"{self._name}: {text}{clock}"}
-        if self._handle is None:
-            self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
-            self._handle.display(data, raw=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(data, raw=True)  # type: ignore[no-untyped-call]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        print()
+
+    def show(self, state: str) -> None:
+        if state != self._state:
+            print(f" → {state}" if self._state else f"{self._name}: {state}", end="", flush=True)
+            self._state = state
+        elif (dots := (time.monotonic() - self._start) // 10) > self._dots:
+            print(".", end="", flush=True)
+            self._dots = dots
