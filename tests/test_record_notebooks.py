@@ -49,7 +49,7 @@ def recorded(folder, path, answers, *faults, only="", passes=(record.collect, re
         return codes, service.calls
 
 
-@pytest.fixture(scope="module", params=["01_pcb_defect_inspection", "04_financial_rag"])
+@pytest.fixture(scope="module", params=["01_pcb_defect_inspection", "02_coding_tutor", "04_financial_rag"])
 def lesson(request, tmp_path_factory):
     """A lesson recorded: its name, folder, copy of the notebook, exit codes."""
     folder = tmp_path_factory.mktemp("recorded")
@@ -82,7 +82,7 @@ def test_a_lesson_recorded_holds_the_same_answers(lesson):
         for each in (old, new)
     ]
     calls = [{text for text in each if "Retrieve" not in text} for each in answers]
-    assert calls[0] >= calls[1] and len(calls[1]) > 10
+    assert calls[0] >= calls[1] and len(calls[1]) > 5
     assert {entry["origin"] for entry in new} == {"service"}
 
 
@@ -94,8 +94,8 @@ def test_nothing_secret_is_in_file_or_notebook(lesson):
 
 def test_recording_a_lesson_again_changes_no_byte(lesson):
     name, folder, path, _ = lesson
-    if name.startswith("01"):
-        pytest.skip("the other lesson shows it, in half the time")
+    if not name.startswith("04"):
+        pytest.skip("lesson 04 shows it, in half the time")
     before = (folder / f"{name}.json").read_bytes()
     codes, _ = recorded(folder, path, source_for(name), passes=[record.collect])
     assert codes == [0] and (folder / f"{name}.json").read_bytes() == before
