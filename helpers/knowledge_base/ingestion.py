@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import WorkshopError
+from helpers.knowledge_base.listing import pages
 from helpers.knowledge_base.waiting import wait
 
 GOING_ON = ("STARTING", "IN_PROGRESS")
@@ -16,8 +17,7 @@ _MULTIPART = 8 * 1024 * 1024  # bytes; from here on an ETag is no MD5
 
 def not_uploaded(s3: Any, bucket: str, paths: Sequence[Path]) -> list[Path]:
     """Those of `paths` that the bucket does not hold, or holds with another content."""
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    there = {each["Key"]: each for page in pages for each in page.get("Contents", [])}
+    there = {each["Key"]: each for each in pages(s3, "list_objects_v2", "Contents", Bucket=bucket)}
     return [path for path in paths if path.name not in there or not _same(path, there[path.name])]
 
 
@@ -32,14 +32,12 @@ def _same(path: Path, listed: dict[str, Any]) -> bool:
 
 def job_for_these(agent: Any, s3: Any, bucket: str, place: dict[str, str]) -> str | None:
     """The newest ingestion job if it goes on, or ended well after the last upload; else None: start one."""
-    pages = agent.get_paginator("list_ingestion_jobs").paginate(**place)
-    jobs = [job for page in pages for job in page["ingestionJobSummaries"]]
+    jobs = list(pages(agent, "list_ingestion_jobs", "ingestionJobSummaries", **place))
     if not jobs:
         return None
     newest = max(jobs, key=lambda job: job["startedAt"])
-    objects = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     changed = max(
-        (each["LastModified"] for page in objects for each in page.get("Contents", [])),
+        (each["LastModified"] for each in pages(s3, "list_objects_v2", "Contents", Bucket=bucket)),
         default=datetime.min.replace(tzinfo=UTC),
     )
     current = newest["status"] == "COMPLETE" and newest["startedAt"] >= changed
@@ -69,8 +67,7 @@ def finish(agent: Any, job: dict[str, str]) -> dict[str, int]:
 
 def _what_failed(agent: Any, job: dict[str, str], ended: dict[str, Any]) -> str:
     place = {name: job[name] for name in ("knowledgeBaseId", "dataSourceId")}
-    pages = agent.get_paginator("list_knowledge_base_documents").paginate(**place)
-    documents = [each for page in pages for each in page["documentDetails"]]
+    documents = pages(agent, "list_knowledge_base_documents", "documentDetails", **place)
     failed = [
         f"{each['identifier']['s3']['uri'].rpartition('/')[2]}: {each.get('statusReason', each['status'])}"
         for each in documents

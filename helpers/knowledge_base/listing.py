@@ -35,7 +35,8 @@ def things(kind: str) -> Iterator[Thing]:
     return KINDS[kind]()
 
 
-def _pages(client: Any, operation: str, key: str, **params: Any) -> Iterator[Any]:
+def pages(client: Any, operation: str, key: str, **params: Any) -> Iterator[Any]:
+    """Every item under `key` in the answers to a list operation, page by page."""
     if client.can_paginate(operation):
         for page in client.get_paginator(operation).paginate(**params):
             yield from page.get(key, [])
@@ -68,7 +69,7 @@ def _as_dict(tags: list[dict[str, str]], key: str = "Key", value: str = "Value")
 
 def _knowledge_bases() -> Iterator[Thing]:
     agent = clients.client("bedrock-agent")
-    for each in _pages(agent, "list_knowledge_bases", "knowledgeBaseSummaries"):
+    for each in pages(agent, "list_knowledge_bases", "knowledgeBaseSummaries"):
         if each["name"].startswith(PREFIX):
             own_id = each["knowledgeBaseId"]
             with _or_gone():
@@ -81,14 +82,14 @@ def _data_sources() -> Iterator[Thing]:
     agent = clients.client("bedrock-agent")
     for base in _knowledge_bases():
         with _or_gone():
-            for each in _pages(agent, "list_data_sources", "dataSourceSummaries", knowledgeBaseId=base.id):
+            for each in pages(agent, "list_data_sources", "dataSourceSummaries", knowledgeBaseId=base.id):
                 place = f"{base.id}/{each['dataSourceId']}"
                 yield Thing("data source", each["name"], place, base.owner, each["status"])
 
 
 def _collections() -> Iterator[Thing]:
     aoss = clients.client("opensearchserverless")
-    for each in _pages(aoss, "list_collections", "collectionSummaries"):
+    for each in pages(aoss, "list_collections", "collectionSummaries"):
         if each["name"].startswith(PREFIX):
             with _or_gone():
                 tags = aoss.list_tags_for_resource(resourceArn=each["arn"])["tags"]
@@ -122,7 +123,7 @@ def _policies(kind: str) -> Callable[[], Iterator[Thing]]:
     def listed() -> Iterator[Thing]:
         aoss = clients.client("opensearchserverless")
         many = {"access": "list_access_policies", "security": "list_security_policies"}[family]
-        for each in _pages(aoss, many, f"{family}PolicySummaries", type=kind):
+        for each in pages(aoss, many, f"{family}PolicySummaries", type=kind):
             if each["name"].startswith(PREFIX):
                 made_by, _, owner = each.get("description", "").partition(" ")
                 name = each["name"]
@@ -133,7 +134,7 @@ def _policies(kind: str) -> Callable[[], Iterator[Thing]]:
 
 def _roles() -> Iterator[Thing]:
     iam = clients.client("iam")
-    for each in _pages(iam, "list_roles", "Roles"):
+    for each in pages(iam, "list_roles", "Roles"):
         if each["RoleName"].startswith(ROLE_PREFIX):
             with _or_gone():
                 owner = _owner(_as_dict(iam.list_role_tags(RoleName=each["RoleName"])["Tags"]))
@@ -142,7 +143,7 @@ def _roles() -> Iterator[Thing]:
 
 def _buckets() -> Iterator[Thing]:
     s3 = clients.client("s3")
-    for each in _pages(s3, "list_buckets", "Buckets", Prefix=PREFIX):
+    for each in pages(s3, "list_buckets", "Buckets", Prefix=PREFIX):
         name = each["Name"]
         if name.startswith(PREFIX):
             with _or_gone():
@@ -160,7 +161,7 @@ def _bucket_tags(s3: Any, name: str) -> dict[str, str]:
 
 def _vector_buckets() -> Iterator[Thing]:
     vectors = clients.client("s3vectors")
-    for each in _pages(vectors, "list_vector_buckets", "vectorBuckets", prefix=PREFIX):
+    for each in pages(vectors, "list_vector_buckets", "vectorBuckets", prefix=PREFIX):
         with _or_gone():
             owner = _owner(vectors.list_tags_for_resource(resourceArn=each["vectorBucketArn"])["tags"])
             yield Thing("vector bucket", each["vectorBucketName"], each["vectorBucketArn"], owner)
@@ -170,7 +171,7 @@ def _vector_indexes() -> Iterator[Thing]:
     vectors = clients.client("s3vectors")
     for bucket in _vector_buckets():
         with _or_gone():
-            for each in _pages(vectors, "list_indexes", "indexes", vectorBucketName=bucket.name):
+            for each in pages(vectors, "list_indexes", "indexes", vectorBucketName=bucket.name):
                 yield Thing("vector index", each["indexName"], each["indexArn"], bucket.owner)
 
 

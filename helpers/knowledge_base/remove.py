@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 from helpers import clients
 from helpers.errors import WorkshopError
-from helpers.knowledge_base.listing import GONE, Thing, things
-from helpers.knowledge_base.waiting import until
+from helpers.knowledge_base.listing import GONE, Thing, pages, things
+from helpers.knowledge_base.waiting import state, until
 
 _NOT_YET = ("CREATING", "UPDATING")
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
@@ -37,12 +37,12 @@ def gone(one: Thing) -> None:
     until(f"{one.kind} {one.name}, being removed", is_gone)
 
 
-def is_ours_without_tags(one: Thing, state: dict[str, Any]) -> bool:
+def is_ours_without_tags(one: Thing, known: dict[str, Any]) -> bool:
     """Whether `one` is the bucket of a build that was cut before it could tag it."""
-    if one.kind != "bucket" or one.owner or not state.get("id"):
+    if one.kind != "bucket" or one.owner or not known.get("id"):
         return False
-    known = state.get("bucket_id") == one.name or state.get("making") == "bucket"
-    return known and one.name.endswith(f"-{state['id']}")
+    made = known.get("bucket_id") == one.name or known.get("making") == "bucket"
+    return made and one.name.endswith(f"-{known['id']}")
 
 
 def data_source(one: Thing) -> None:
@@ -50,8 +50,7 @@ def data_source(one: Thing) -> None:
     agent = clients.client("bedrock-agent")
     base, source = one.id.split("/")
     place = {"knowledgeBaseId": base, "dataSourceId": source}
-    pages = agent.get_paginator("list_ingestion_jobs").paginate(**place)
-    for job in (each for page in pages for each in page["ingestionJobSummaries"]):
+    for job in pages(agent, "list_ingestion_jobs", "ingestionJobSummaries", **place):
         if job["status"] in _RUNNING:
             _stop(agent, {**place, "ingestionJobId": job["ingestionJobId"]})
     now = agent.get_data_source(**place)["dataSource"]
@@ -101,9 +100,8 @@ def _policy(one: Thing) -> None:
 def role(one: Thing) -> None:
     """Take away the role's own policies, then the role."""
     iam = clients.client("iam")
-    for page in iam.get_paginator("list_role_policies").paginate(RoleName=one.name):
-        for name in page["PolicyNames"]:
-            iam.delete_role_policy(RoleName=one.name, PolicyName=name)
+    for name in pages(iam, "list_role_policies", "PolicyNames", RoleName=one.name):
+        iam.delete_role_policy(RoleName=one.name, PolicyName=name)
     iam.delete_role(RoleName=one.name)
 
 
@@ -142,11 +140,10 @@ def _reasons(one: Thing) -> str:
     agent = clients.client("bedrock-agent")
     if one.kind == "data source":
         base, source = one.id.split("/")
-        found = agent.get_data_source(knowledgeBaseId=base, dataSourceId=source)["dataSource"]
+        found = agent.get_data_source(knowledgeBaseId=base, dataSourceId=source)
     else:
-        found = agent.get_knowledge_base(knowledgeBaseId=one.id)["knowledgeBase"]
-    reasons = "; ".join(found.get("failureReasons", [])) or "no reason given"
-    return f" The service says: {reasons}"
+        found = agent.get_knowledge_base(knowledgeBaseId=one.id)
+    return f" The service says: {state(found)[1] or 'no reason given'}"
 
 
 _REMOVERS: dict[str, Callable[[Thing], None]] = {
