@@ -10,7 +10,7 @@ import pytest
 
 from helpers.settings import ROOT
 from tools import costs, record, run_notebooks
-from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
+from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, listening, write
 
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 LESSONS = [path for path in lessons() if not path.stem.startswith("00")]
@@ -42,7 +42,7 @@ def pasted(lesson: Path) -> tuple[nbformat.NotebookNode, costs.Use]:
     with TemporaryDirectory() as folder:
         copy, notes = Path(folder) / lesson.name, Path(folder) / "calls.jsonl"
         write(notebook, copy)
-        outcome = execute(copy, environment(), preamble=costs.preamble(notes))
+        outcome = execute(copy, environment(), preamble=listening("costs", notes))
         assert not outcome.error, outcome.error
         return outcome.notebook, costs.use_of(lesson.stem, notes)
 

@@ -23,7 +23,7 @@ from helpers import recordings
 from helpers.recordings.file import Recording, RecordingMissing, key
 from helpers.settings import ROOT, Settings
 from tools.estimates import cut, image_tokens, text_tokens
-from tools.notebooks import FOLDER, environment, execute
+from tools.notebooks import FOLDER, environment, execute, listening
 
 ASKS = ROOT / "build" / "asks"
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
@@ -109,8 +109,7 @@ def ask(name: str) -> int:
     """Run the notebook and list what has no answer yet; the number of open requests."""
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
-    preamble = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    preamble += f"from tools import answers; answers.listen({str(folder)!r})"
+    preamble = listening("answers", folder)
     path = FOLDER / f"{name}.ipynb"
     # A lesson with prompts in two languages is asked in both.
     both = "settings().language" in path.read_text(encoding="utf-8")

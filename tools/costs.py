@@ -18,8 +18,8 @@ from typing import Any
 
 from helpers import recordings
 from helpers.models import PRICES, PRICES_DATE, Model
-from helpers.settings import ROOT, Settings
-from tools.notebooks import environment, execute, lessons
+from helpers.settings import Settings
+from tools.notebooks import environment, execute, lessons, listening
 
 DEFAULT: str = Settings.model_fields["model"].default
 ALIASES = (DEFAULT, "claude-haiku-5-5", "claude-opus-5-5")
@@ -39,11 +39,6 @@ class Use:
     def dollars(self, alias: str) -> float:
         """US dollars of the calls to Claude with the model `alias`, by its global profile."""
         return Model(alias, "global.", "", None).cost(dict(self.tokens))
-
-
-def preamble(notes: Path) -> str:
-    """Code for `execute` that makes the kernel note its calls in `notes`."""
-    return f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tools import costs; costs.listen({str(notes)!r})"
 
 
 def listen(notes: str) -> None:
@@ -156,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             notes = Path(folder) / f"{path.stem}.jsonl"
-            outcome = execute(path, environment(), preamble=preamble(notes))
+            outcome = execute(path, environment(), preamble=listening("costs", notes))
             if outcome.error:
                 print(f"{path.stem}: {outcome.error}", file=sys.stderr)
                 return 1

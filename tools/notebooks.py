@@ -55,6 +55,12 @@ def environment(mode: str = "replay") -> dict[str, str]:
     return {**defaults, **os.environ, PREFIX + "MODE": mode}
 
 
+def listening(module: str, notes: Path) -> str:
+    """A preamble for `execute`: `tools.<module>` listens to the kernel's calls and keeps what it hears in `notes`."""
+    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+    return f"{path}\nfrom tools import {module}; {module}.listen({str(notes)!r})"
+
+
 def execute(
     path: Path,
     env: Mapping[str, str],
