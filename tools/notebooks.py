@@ -1,6 +1,5 @@
 """Execute notebooks the one way that gives the same bytes each time."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -118,9 +117,8 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Save as JupyterLab does: one space of indent, a line feed at the end."""
+    """Save as JupyterLab does, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
     beside = path.with_suffix(".part")
-    beside.write_text(text + "\n", encoding="utf-8")
+    nbformat.write(notebook, beside)
     os.replace(beside, path)
