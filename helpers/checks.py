@@ -2,10 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,7 +14,6 @@ from helpers.settings import ROOT, settings
 
 PYTHON = (3, 11)
 _PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)", re.MULTILINE)
-_DIRECT = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,8 @@ class Row:
 
 def offline() -> list[Row]:
     """What every learner needs, account or not."""
-    return [_python(), _packages(), _documents(), _mode()]
+    what = {"replay": "recorded answers, no account, no cost", "live": "your account, costs money"}
+    return [_python(), _packages(), _documents(), Row("mode", f"{settings().mode}: {what[settings().mode]}")]
 
 
 def live() -> list[Row]:
@@ -39,7 +37,7 @@ def live() -> list[Row]:
     for check in (_region, _identity, _form, _model, _access, _knowledge_base):
         try:
             rows.append(check())
-        except (BotoCoreError, ClientError, WorkshopError) as error:
+        except (BotoCoreError, ClientError, WorkshopError, ValueError) as error:
             to_do = str(explain(error) or error).replace("\n", " ")
             rows.append(Row(check.__name__.strip("_").replace("_", " "), "not ok", to_do))
             if check in (_region, _identity):
@@ -54,15 +52,16 @@ def table(rows: list[Row]) -> str:
 
 
 def _python() -> Row:
-    now = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < PYTHON:
+        now = ".".join(map(str, sys.version_info[:3]))
         return Row("Python", now, "install Python 3.11 or newer, then `make clean setup PYTHON=python3.12`")
     return Row("Python", "3.11 or newer")
 
 
 def _packages() -> Row:
     lock = dict(_PINNED.findall((ROOT / "requirements.lock").read_text(encoding="utf-8")))
-    direct = _DIRECT.findall((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    direct = [line.partition("==")[0] for line in lines if "==" in line and line[0] != "#"]
     wrong = [
         f"{name} {_installed(name)} (lock: {lock[name]})" for name in direct if _installed(name) != lock[name]
     ]
@@ -79,21 +78,14 @@ def _installed(name: str) -> str:
 
 
 def _documents() -> Row:
-    from helpers.offline_index import open_index
+    from helpers.replay.index import open_index
 
     try:
-        index = open_index(settings().letters_dir, settings().cache_dir)
+        index = open_index(settings().letters_dir)
     except WorkshopError as error:
         return Row("documents", "no PDF", str(error))
     left_out = "; ".join(f"{name} is left out: {reason}" for name, reason in index.skipped.items())
     return Row("documents", f"{len(list(settings().letters_dir.glob('*.pdf')))} PDFs to ask", left_out)
-
-
-def _mode() -> Row:
-    what = {"replay": "recorded answers, no account, no cost", "live": "your account, costs money"}
-    return Row(
-        "mode", f"{settings().mode}: {what.get(settings().mode, 'your account; answers are written down')}"
-    )
 
 
 def _region() -> Row:
@@ -109,13 +101,10 @@ def _form() -> Row:
     try:
         clients.client("bedrock").get_use_case_for_model_access()
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return Row(
-                "Anthropic form",
-                "not submitted",
-                "Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait",
-            )
-        raise
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        to_do = "Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait"
+        return Row("Anthropic form", "not submitted", to_do)
     return Row("Anthropic form", "submitted")
 
 
@@ -124,28 +113,21 @@ def _model() -> Row:
 
 
 def _access() -> Row:
-    model = models.resolve()
-    bare = "anthropic." + model.id.rpartition("anthropic.")[2]
+    bare = "anthropic." + models.resolve().id.rpartition("anthropic.")[2]
     state = clients.client("bedrock").get_foundation_model_availability(modelId=bare)
-    missing = [name for name, ok in _conditions(state) if not ok]
-    if missing:
-        return Row(
-            "model access",
-            "no: " + ", ".join(missing),
-            "attach data/policies/learner.json, or ask your admin",
-        )
+    conditions = {
+        "agreement": state["agreementAvailability"]["status"] == "AVAILABLE",
+        "authorization": state["authorizationStatus"] == "AUTHORIZED",
+        "entitlement": state["entitlementAvailability"] == "AVAILABLE",
+        "region": state["regionAvailability"] == "AVAILABLE",
+    }
+    if missing := ", ".join(name for name, is_met in conditions.items() if not is_met):
+        return Row("model access", f"no: {missing}", "attach data/policies/learner.json, or ask your admin")
     return Row("model access", "granted")
-
-
-def _conditions(state: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    yield "agreement", state["agreementAvailability"]["status"] == "AVAILABLE"
-    yield "authorization", state["authorizationStatus"] == "AUTHORIZED"
-    yield "entitlement", state["entitlementAvailability"] == "AVAILABLE"
-    yield "region", state["regionAvailability"] == "AVAILABLE"
 
 
 def _knowledge_base() -> Row:
     found = clients.client("bedrock-agent").get_knowledge_base(knowledgeBaseId=retrieval.knowledge_base_id())
-    state = found["knowledgeBase"]["status"]
+    name, state = found["knowledgeBase"]["name"], found["knowledgeBase"]["status"]
     to_do = "" if state == "ACTIVE" else "wait, or look at it in the Bedrock console"
-    return Row("knowledge base", f"{found['knowledgeBase']['name']}: {state.lower()}", to_do)
+    return Row("knowledge base", f"{name}: {state.lower()}", to_do)

@@ -1,7 +1,7 @@
 """The one place that makes AWS clients; LangChain gets the same ones."""
 
 import os
-from collections.abc import Callable
+import random
 from functools import lru_cache
 from typing import Any
 
@@ -13,65 +13,59 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.exceptions import BotoCoreError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from helpers import recordings
+from helpers import replay
 from helpers.errors import WorkshopError
 from helpers.settings import settings
 
 REPLAY_REGION = "us-east-1"
 USER_AGENT = "claude-on-bedrock-workshop/1.0"
-throttle_listeners: set[Callable[[], None]] = (
-    set()
-)  # called at each throttled attempt, from the caller's thread
+THROTTLED = 80  # attempts of a call that is throttled: about a minute
 
 
-def client(service: str, **config: Any) -> Any:
-    """A boto3 client of `service` for the current mode; `config` goes into botocore's `Config`.
-
-    Without `config` it is made once: a client takes longer to make than a call.
-    """
-    if config:
-        return session().client(service, config=_config().merge(Config(**config)))
-    return _plain_client(session(), service)
+def client(service: str) -> Any:
+    """The boto3 client of `service` for who answers now, made once: that takes longer than a call."""
+    return _client(session(), service)
 
 
 @lru_cache(maxsize=32)
-def _plain_client(of: boto3.Session, service: str) -> Any:
+def _client(of: boto3.Session, service: str) -> Any:
     return of.client(service, config=_config())
 
 
 def session() -> boto3.Session:
-    """The boto3 session of the current mode; plain `boto3.client(...)` in a cell uses it too."""
-    return _session(recordings.active())
+    """The boto3 session for who answers now; plain `boto3.client(...)` in a cell uses it too."""
+    return _session(replay.active())
 
 
 @lru_cache(maxsize=1)
-def _session(seam: recordings.Seam) -> boto3.Session:
-    core = _isolated_session() if seam.mode == "replay" else botocore.session.Session()
-    if seam.mode == "record":
-        seam.secrets = _credentials(core)
-    seam.attach(core)
-    core.get_component("event_emitter").register_first("needs-retry.bedrock-runtime", _on_response)
-    core.register("after-call", _not_empty)
+def _session(mode: replay.Live) -> boto3.Session:
+    core = _isolated_session() if mode.offline else botocore.session.Session()
+    mode.attach(core)
+    for service in () if mode.offline else ("bedrock-runtime", "bedrock-agent-runtime"):
+        core.get_component("event_emitter").register_first(f"needs-retry.{service}", _try_again)
+    core.register("after-call", _refuse_empty)
     core.set_default_client_config(_config())
     boto3.setup_default_session(botocore_session=core, region_name=region())
     return boto3.DEFAULT_SESSION
 
 
-def _on_response(
-    response: tuple[Any, dict[str, Any]] | None, caught_exception: Exception | None = None, **_: Any
-) -> bool | None:
-    """Tell who listens of a throttled attempt; False ends the attempts of botocore."""
-    if isinstance(caught_exception, ReadTimeoutError):
-        return False  # ten minutes have passed, and the same question would be billed again
+def _try_again(
+    attempts: int, response: Any, caught_exception: Exception | None = None, **_: Any
+) -> float | bool | None:
+    """Seconds until the next attempt; False for none; None leaves it to botocore.
+
+    A quota is a bucket that fills steadily: short waits use all of it, where botocore's, which double up to 20
+    seconds, leave much unused (`make bench`).
+    """
     error = (response[1] if response else {}).get("Error", {})
+    if isinstance(caught_exception, ReadTimeoutError) or "per day" in error.get("Message", ""):
+        return False  # ten minutes have passed and it would be billed again; or none helps before tomorrow
     if error.get("Code") != "ThrottlingException":
         return None
-    for listener in tuple(throttle_listeners):
-        listener()
-    return False if "per day" in error.get("Message", "") else None  # no back-off lasts until tomorrow
+    return random.uniform(0.5, 1) * min(1.0, 0.1 * 2**attempts) if attempts < THROTTLED else False
 
 
-def _not_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+def _refuse_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
     """Botocore takes a page of a proxy for an answer with nothing in it: raise, before a cell misses its parts."""
     shape = model.output_shape
     wanted = shape.required_members if shape else []
@@ -86,25 +80,17 @@ def opensearch(endpoint: str) -> Any:
     """An opensearch-py client of the collection at `endpoint` (a URL), its requests signed for `aoss`."""
     from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 
-    from helpers.recordings.opensearch import connection
-
-    return OpenSearch(
-        hosts=[endpoint],
-        http_auth=Urllib3AWSV4SignerAuth(session().get_credentials(), region(), "aoss"),
-        connection_class=connection(recordings.active()),
-        timeout=60,
-    )
+    signer = Urllib3AWSV4SignerAuth(session().get_credentials(), region(), "aoss")
+    kind = replay.active().connection()
+    return OpenSearch(hosts=[endpoint], http_auth=signer, connection_class=kind, timeout=60)
 
 
 def _config() -> Config:
     common = {"connect_timeout": 10, "max_pool_connections": 32}
-    if recordings.active().mode == "replay":
-        # One attempt: a recorded error is shown, never slept on. No signature, a short user agent: nobody reads them.
+    if replay.active().offline:  # one attempt, no signature: nobody reads them
         once = {"total_max_attempts": 1, "mode": "standard"}
         return Config(retries=once, user_agent=USER_AGENT, signature_version=UNSIGNED, **common)
-    # A long answer takes minutes. Not "adaptive": that mode
-    # slows every later call of a client down after one that was throttled. `helpers.batch` limits many calls.
-    patient = {"total_max_attempts": 8, "mode": "standard"}
+    patient = {"total_max_attempts": 8, "mode": "standard"}  # and a long answer takes minutes
     return Config(retries=patient, read_timeout=600, user_agent_extra=USER_AGENT, **common)
 
 
@@ -122,17 +108,9 @@ def _isolated_session() -> botocore.session.Session:
     return core
 
 
-def _credentials(core: botocore.session.Session) -> tuple[str, ...]:
-    found = core.get_credentials()
-    if found is None:
-        return ()
-    frozen = found.get_frozen_credentials()
-    return tuple(part for part in frozen if part)
-
-
 def region() -> str:
     """The region of live calls: WORKSHOP_REGION, AWS_REGION, AWS_DEFAULT_REGION, then the AWS profile's."""
-    if recordings.active().mode == "replay":
+    if replay.active().offline:
         return REPLAY_REGION
     named = settings().region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     try:

@@ -1,11 +1,11 @@
-"""Claude models on Bedrock: which one answers, until when, what it takes, what it costs."""
+"""Claude models on Bedrock: which one answers, until when, and what it costs."""
 
 import re
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from helpers import clients, recordings
+from helpers import clients, replay
 from helpers.errors import WorkshopError
 from helpers.settings import settings
 
@@ -29,6 +29,15 @@ ENDED = {
     "claude-3-7-sonnet": date(2026, 4, 28),
     "claude-sonnet-4": date(2026, 10, 14),
 }
+# Fewest tokens before a cache point. Source: the models' cards in the Bedrock user guide (2026-11-24).
+CACHE_MINIMUM = {"claude-sonnet-5-5": 512, "claude-sonnet-5": 1024, "claude-haiku-4-5": 4096}
+# The four counts of a `usage`, in the order of the prices; Converse's names, and those of the Messages API.
+_COUNTS = {
+    "inputTokens": "input_tokens",
+    "outputTokens": "output_tokens",
+    "cacheReadInputTokens": "cache_read_input_tokens",
+    "cacheWriteInputTokens": "cache_creation_input_tokens",
+}
 _DATED = re.compile(r"(-\d{8})?(-v\d+(:\d+)?)?$")
 
 
@@ -47,39 +56,40 @@ class Model:
         return tuple(int(part) for part in re.findall(r"-(\d{1,2})(?=-|$)", self.alias))
 
     @property
-    def sampling(self) -> str:
-        """Which of temperature and top_p a request may set: none, one or both."""
-        if self.version >= (5,) or ("opus" in self.alias and self.version >= (4, 7)):
-            return "none"
-        return "one" if self.version >= (4, 5) else "both"
-
-    @property
-    def thinks_by_default(self) -> bool:
-        """Whether answers may begin with thinking, which counts against max tokens."""
+    def thinks(self) -> bool:
+        """Whether an answer may begin with thinking, which counts against max tokens and is billed as output."""
         return self.version >= (5,)
 
     @property
-    def prices(self) -> tuple[float, float, float, float]:
+    def structured(self) -> bool:
+        """Whether `outputConfig.textFormat` (a JSON schema) is offered on Bedrock: not for 4.7, 4.8 and 5.x.
+
+        Source: the Bedrock user guide's page on structured outputs, and refusals in public issue threads
+        (anthropics/anthropic-sdk-python#1759, 2026-11-24).
+        """
+        return self.alias == "claude-opus-4-1" or (4, 5) <= self.version < (4, 7)
+
+    def effort(self, level: str, messages: bool = False) -> dict[str, Any]:
+        """Part of a Converse request (or of a Messages body) that asks for little or much thinking.
+
+        `level` is low, medium or high; {} for a model that does not think, since it may refuse the field.
+        """
+        return {"output_config" if messages else "outputConfig": {"effort": level}} if self.thinks else {}
+
+    @property
+    def prices(self) -> tuple[float, ...]:
         """US dollars a million tokens: input, output, cache read, cache write; zeros if not in the table."""
-        base = PRICES.get(self.alias, (0.0, 0.0, 0.0, 0.0))
         factor = 1.0 if self.id.startswith("global.") else GEOGRAPHY_FACTOR
-        return (base[0] * factor, base[1] * factor, base[2] * factor, base[3] * factor)
+        return tuple(price * factor for price in PRICES.get(self.alias, (0.0,) * 4))
 
     def cost(self, usage: dict[str, Any]) -> float:
         """US dollars of one call, from the `usage` of Converse or of the Messages API."""
-        counts = (
-            usage.get("inputTokens", usage.get("input_tokens", 0)),
-            usage.get("outputTokens", usage.get("output_tokens", 0)),
-            usage.get("cacheReadInputTokens", usage.get("cache_read_input_tokens", 0)),
-            usage.get("cacheWriteInputTokens", usage.get("cache_creation_input_tokens", 0)),
-        )
-        return float(sum(count * price for count, price in zip(counts, self.prices, strict=True))) / 1e6
+        return sum(count * price for count, price in zip(_counts(usage), self.prices, strict=True)) / 1e6
 
     def receipt(self, usage: dict[str, Any], response: dict[str, Any]) -> str:
         """One line: tokens in and out, their cost, and whether `response` only estimates them."""
-        tokens_in = usage.get("inputTokens", usage.get("input_tokens", 0))
-        tokens_out = usage.get("outputTokens", usage.get("output_tokens", 0))
-        note = "; token counts are estimates" if recordings.estimated(response) else ""
+        tokens_in, tokens_out, *_ = _counts(usage)
+        note = "; token counts are estimates" if replay.estimated(response) else ""
         price = f"${self.cost(usage):.4f}" if self.alias in PRICES else "no price known"
         return f"{tokens_in:,} tokens in, {tokens_out:,} out: {price} (prices of {PRICES_DATE}{note})"
 
@@ -89,6 +99,10 @@ class Model:
         price = price if self.alias in PRICES else "no price known"
         ends = f", end of life {self.end_of_life}" if self.end_of_life else ""
         return f"{self.alias} -> {self.id} ({self.status.lower()}{ends}; {price})"
+
+
+def _counts(usage: dict[str, Any]) -> list[int]:
+    return [usage.get(ours, usage.get(theirs, 0)) for ours, theirs in _COUNTS.items()]
 
 
 def alias_of(model_id: str) -> str:
@@ -102,51 +116,44 @@ def resolve(alias: str = "") -> Model:
     Raises `WorkshopError` when it reached its end of life or is not offered here, and names one to use.
     """
     wanted = alias_of(alias or settings().model)
-    life, own, usable = _offered(wanted)
-    ended = ENDED.get(wanted) or _day(life.get(wanted, {}).get("endOfLifeTime"))
-    if ended and ended <= recordings.today():
-        raise WorkshopError(f"{wanted} reached its end of life on {ended}. {_instead(wanted, usable)}")
+    life, profiles, on_demand = _offered()
+    usable = [name for name in life if name in profiles and life[name].get("status") == "ACTIVE"]
+    listed_end = life.get(wanted, {}).get("endOfLifeTime")
+    ends = ENDED.get(wanted) or (listed_end.date() if listed_end else None)
+    if ends and ends <= replay.active().today():
+        raise WorkshopError(f"{wanted} reached its end of life on {ends}. {_instead(wanted, usable)}")
+    own = profiles.get(wanted) or on_demand.get(wanted)
     if not own:
         place = f"No model or inference profile {wanted!r} in {clients.region()}"
         raise WorkshopError(f"{place}. {_instead(wanted, usable)}")
-    chosen = min(own, key=_preference)
-    return Model(wanted, chosen, life.get(wanted, {}).get("status", "ACTIVE"), ended if ended else None)
+    where = settings().geography
+    if where != "global" and not any(name.startswith(where + ".") for name in own):
+        offered = sorted({name.partition(".")[0] for name in own if not name.startswith("anthropic.")})
+        raise WorkshopError(
+            f"{wanted} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in "
+            f"{clients.region()}: {', '.join(offered) or 'none'}. Choose one of those, or another model."
+        )
+    return Model(wanted, min(own, key=_preference), life.get(wanted, {}).get("status", "ACTIVE"), ends)
 
 
-def instead_of(model_id: str) -> str:
-    """What to call when the service refuses `model_id`: its inference profile, or another model; a sentence."""
-    wanted = alias_of(model_id)
-    _, own, usable = _offered(wanted)
-    better = min(own, key=_preference, default=model_id)
-    if better != model_id and wanted in usable:
-        return f"Use {better}: models.resolve({wanted!r}).id finds it."
-    return _instead(wanted, usable)
-
-
-def _offered(wanted: str) -> tuple[dict[str, Any], list[str], list[str]]:
-    """What the region offers: lifecycle by alias, ids that answer for `wanted`, aliases of active models."""
+def _offered() -> tuple[dict[str, Any], dict[str, list[str]], dict[str, list[str]]]:
+    """What the region offers, by alias: lifecycle, ids of inference profiles, ids to call on demand."""
     control = clients.client("bedrock")
     listed = control.list_foundation_models(byProvider="anthropic")["modelSummaries"]
     life = {alias_of(model["modelId"]): model.get("modelLifecycle", {}) for model in listed}
+    on_demand: dict[str, list[str]] = {}
+    for model in listed:
+        if "ON_DEMAND" in model.get("inferenceTypesSupported", []):
+            on_demand.setdefault(alias_of(model["modelId"]), []).append(model["modelId"])
     pages = control.get_paginator("list_inference_profiles").paginate(typeEquals="SYSTEM_DEFINED")
     profiles: dict[str, list[str]] = {}
     for profile in (item for page in pages for item in page["inferenceProfileSummaries"]):
         profiles.setdefault(alias_of(profile["inferenceProfileId"]), []).append(profile["inferenceProfileId"])
-    own = profiles.get(wanted) or [
-        model["modelId"]
-        for model in listed
-        if alias_of(model["modelId"]) == wanted and "ON_DEMAND" in model.get("inferenceTypesSupported", [])
-    ]
-    usable = [name for name in life if name in profiles and life[name].get("status") == "ACTIVE"]
-    return life, own, usable
+    return life, profiles, on_demand
 
 
 def _preference(profile_id: str) -> tuple[bool, bool, str]:
     return not profile_id.startswith(settings().geography + "."), profile_id.startswith("global."), profile_id
-
-
-def _day(moment: Any) -> date | None:
-    return moment.date() if moment is not None else None
 
 
 def _instead(wanted: str, usable: list[str]) -> str:

@@ -1,13 +1,15 @@
-"""Passages from a knowledge base: asking for them, and putting them into a prompt."""
+"""Passages from a knowledge base: asking for them, putting them into a prompt, opening their page."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from helpers import recordings
+from helpers import clients, replay
 from helpers.errors import WorkshopError
-from helpers.settings import read_state, settings
+from helpers.settings import settings
 
 REPLAY_KNOWLEDGE_BASE = "WORKSHOPKB"
 _SOURCE = "x-amz-bedrock-kb-source-uri"
@@ -16,7 +18,10 @@ _PAGE = "x-amz-bedrock-kb-document-page-number"
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a document: its text, file name, page (1 is the first) and score (higher is nearer)."""
+    """A piece of a document: its text, file name, page (1 is the first) and score (higher is nearer).
+
+    `page` is None where the service gives none, as with chunking NONE.
+    """
 
     text: str
     source: str
@@ -31,16 +36,28 @@ class Passage:
 
 def knowledge_base_id() -> str:
     """The knowledge base to ask: WORKSHOP_KNOWLEDGE_BASE_ID, else the one in workshop.json."""
-    if recordings.active().mode == "replay":
+    if replay.active().offline:
         return REPLAY_KNOWLEDGE_BASE
-    found = settings().knowledge_base_id or read_state().get("knowledge_base_id")
+    if not (found := settings().knowledge_base_id):
+        from helpers.knowledge_base import state
+
+        found = str(state.read().get("knowledge_base_id") or "")
     if not found:
         raise WorkshopError(
             "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "
             "into .env: WORKSHOP_KNOWLEDGE_BASE_ID=..."
         )
-    recordings.active().stand_ins[str(found)] = REPLAY_KNOWLEDGE_BASE
-    return str(found)
+    replay.active().stand_in(found, REPLAY_KNOWLEDGE_BASE)
+    return found
+
+
+def search_types(knowledge_base: str) -> list[str]:
+    """The kinds of search that the knowledge base's store offers: S3 Vectors has no HYBRID."""
+    if replay.active().offline:
+        return ["HYBRID", "SEMANTIC"]
+    found = clients.client("bedrock-agent").get_knowledge_base(knowledgeBaseId=knowledge_base)
+    store = found["knowledgeBase"].get("storageConfiguration", {}).get("type")
+    return ["SEMANTIC"] if store == "S3_VECTORS" else ["HYBRID", "SEMANTIC"]
 
 
 def search_settings(count: int = 5, search: str = "", years: Sequence[int] = ()) -> dict[str, Any]:
@@ -48,8 +65,10 @@ def search_settings(count: int = 5, search: str = "", years: Sequence[int] = ())
     config: dict[str, Any] = {"numberOfResults": min(count, 100)}
     if search:
         config["overrideSearchType"] = search
-    if years:
-        config["filter"] = {"in": {"key": "year", "value": list(years)}}
+    # `in` is documented for lists of strings, the year is a number. orAll takes two conditions or more.
+    one_of = [{"equals": {"key": "year", "value": year}} for year in years]
+    if one_of:
+        config["filter"] = one_of[0] if len(one_of) == 1 else {"orAll": one_of}
     return config
 
 
@@ -91,8 +110,20 @@ def passage_of(found: Any) -> Passage:
         metadata, score = found.metadata.get("source_metadata"), found.metadata.get("score", 0.0)
     metadata = metadata or {}
     uri = ((location or {}).get("s3Location") or {}).get("uri") or metadata.get(_SOURCE, "unknown source")
-    page = metadata.get(_PAGE)
-    return Passage(text, uri.rpartition("/")[2], None if page is None else int(page), float(score))
+    page = metadata.get(_PAGE)  # a float, and 0 is the first
+    return Passage(text, uri.rpartition("/")[2], None if page is None else int(page) + 1, float(score))
+
+
+def load_pdf(path: Path | str) -> list[Any]:
+    """One LangChain `Document` a page of the PDF at `path`, by PyPDFLoader with its sunset notice kept quiet.
+
+    langchain-community still ships PyPDFLoader, but announces its own end at every import. What stays is
+    pypdf, which the loader calls.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*langchain-community.*")
+        from langchain_community.document_loaders import PyPDFLoader
+    return list(PyPDFLoader(str(path)).load())
 
 
 def contexts(passages: Sequence[Passage]) -> str:

@@ -1,11 +1,10 @@
 """Settings of the workshop: environment WORKSHOP_*, then `.env`, then the defaults below."""
 
 import difflib
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -21,10 +20,10 @@ class Settings(BaseSettings):
     """One field a setting; `.env.example` explains each."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=PREFIX, env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    mode: Literal["replay", "live", "record"] = "replay"
+    mode: Literal["replay", "live"] = "replay"
     language: Literal["en", "zh"] = "en"
     region: str = ""
     model: str = "claude-sonnet-5-5"
@@ -35,67 +34,38 @@ class Settings(BaseSettings):
     agree: bool = False
     letters_dir: Path = ROOT / "data" / "letters"
     recordings_dir: Path = ROOT / "data" / "recordings"
-    cache_dir: Path = ROOT / "build" / "cache"
     state_file: Path = ROOT / "workshop.json"
+    env_file: Path = ROOT / ".env"
 
 
-def _unknown_names() -> list[str]:
-    given = {*os.environ, *dotenv_values(ROOT / ".env")}
+def _env_file() -> Path:
+    """WORKSHOP_ENV_FILE, which only the environment can set, else `.env` of the project."""
+    return Path(os.environ.get(PREFIX + "ENV_FILE") or ROOT / ".env")
+
+
+def _refuse_unknown_names() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
+    given = sorted({*os.environ, *dotenv_values(_env_file(), encoding="utf-8")})
+    for name in given:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise WorkshopError(f"There is no setting {name}.{hint} All settings are in .env.example.")
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process, read once; `WorkshopError` names a wrong value or an unknown setting."""
-    for name in _unknown_names():
-        near = difflib.get_close_matches(
-            name, [PREFIX + field.upper() for field in Settings.model_fields], n=1
-        )
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise WorkshopError(f"There is no setting {name}.{hint} All settings are in .env.example.")
     try:
-        found = Settings()
+        _refuse_unknown_names()
+        found = Settings(_env_file=_env_file())
+    except UnicodeDecodeError as error:
+        told = f"{_env_file()} is not UTF-8 text ({error.reason} at byte {error.start})."
+        raise WorkshopError(f"{told} Save it as UTF-8, or copy .env.example again.") from error
     except ValidationError as error:
         problem = error.errors()[0]
         name = PREFIX + str(problem["loc"][0]).upper()
         raise WorkshopError(
             f"{name} is {problem['input']!r}: {problem['msg']}. Correct it in the environment or in .env."
         ) from error
-    relative = {name: ROOT / value for name, value in found if isinstance(value, Path)}
-    return found.model_copy(update=relative)
-
-
-_in_replay: dict[str, Any] = {}
-
-
-def read_state() -> dict[str, Any]:
-    """Ids and names of what the workshop made in the account (workshop.json); empty without that file."""
-    if settings().mode == "replay":
-        return dict(_in_replay)
-    path = settings().state_file
-    try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise WorkshopError(
-            f"{path} is not valid JSON ({error}). Move it away and set WORKSHOP_KNOWLEDGE_BASE_ID in .env."
-        ) from error
-    return state
-
-
-def write_state(state: dict[str, Any]) -> None:
-    """Put `state` into workshop.json, whole or not at all; an empty one removes the file.
-
-    Replay keeps it in memory: recorded names must not look like things in somebody's account.
-    """
-    if settings().mode == "replay":
-        _in_replay.clear()
-        _in_replay.update(state)
-        return
-    path = settings().state_file
-    if not state:
-        path.unlink(missing_ok=True)
-        return
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    return found.model_copy(update={name: ROOT / it for name, it in found if isinstance(it, Path)})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers import recordings
+from helpers import replay
 from helpers.settings import PREFIX, settings
 
 
@@ -25,7 +25,7 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     settings.cache_clear()
     yield
     settings.cache_clear()
-    recordings._active = None
+    replay._active = None
 
 
 @pytest.fixture

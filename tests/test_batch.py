@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError
 
-from helpers import batch, clients, recordings
+from helpers import batch, clients, workshop
 from helpers.errors import WorkshopError
 from tests.loopback import On, Reply, Script, Service
-from tests.loopback.faults import after, refused, slow
+from tests.loopback.faults import after, quota, refused, slow
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}
 
@@ -34,7 +34,7 @@ def service(change, monkeypatch):
         service = Service(Script({"bedrock-runtime.Converse": echo}), *faults).__enter__()
         started.append(service)
         monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-        recordings.use("lesson")
+        workshop.start("lesson")
         runtime = clients.client("bedrock-runtime")
 
         def ask(number):
@@ -73,32 +73,11 @@ def test_a_fifth_throttled_and_every_result_arrives_once(service):
     assert set(asked(seen).values()) == {1} and len(seen.calls) > 110
 
 
-def test_throttling_halves_what_is_in_flight_and_answers_bring_it_back():
-    limit = batch._Limit(16)
-    limit.throttled()
-    limit.throttled()  # of the same moment
-    assert limit.now == 8
-    for _ in range(8):
-        limit.answered()
-    assert 8 < limit.now < 12
-    limit.throttled()
-    assert limit.now <= 5
-    for _ in range(200):
-        limit.answered()
-    assert limit.now == 16
-    for _ in range(20):
-        limit.throttled()
-        for _ in range(2):
-            limit.answered()
-    assert limit.now >= 1
-
-
-def test_the_service_sees_fewer_at_a_time_after_throttling(service):
-    ask, seen = service(On(refused("too many tokens"), calls=range(1, 40)), On(slow(0.02)))
-    batch.run(ask, range(30), batch.Results(), at_most=16)
-    first = [call for call in seen.calls if call.outcome == "answered"][:10]
-    at_once = max(sum(o.started <= call.started < o.ended for o in first) for call in first)
-    assert at_once < 16
+def test_a_quota_is_used_to_the_full_and_every_result_arrives_once(service):
+    ask, seen = service(On(quota(rate=400, burst=5)))  # waits are a hundredth here: 4 a second in real time
+    results = batch.run(ask, range(100), batch.Results(), at_most=16)
+    assert len(results) == 100 and not results.failed
+    assert set(asked(seen).values()) == {1} and len(seen.calls) > 100
 
 
 def test_a_limit_per_day_stops_at_once_and_keeps_what_is_there(service):
@@ -107,7 +86,6 @@ def test_a_limit_per_day_stops_at_once_and_keeps_what_is_there(service):
     with pytest.raises(ClientError, match="per day"):
         batch.run(ask, range(100), results, at_most=4)
     assert len(results) == 10 and len(seen.calls) <= 14
-    assert not clients.throttle_listeners
 
 
 def test_one_failure_keeps_the_others_and_the_next_run_asks_for_the_rest(service, capsys):
@@ -134,40 +112,57 @@ def test_one_failure_keeps_the_others_and_the_next_run_asks_for_the_rest(service
 
 def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(service, monkeypatch):
     ask, seen = service(On(slow(0.05)))
-    results, real = batch.Results(), batch.wait
-    turns = iter(range(100))
+    results = batch.Results()
 
-    def interrupted(*args, **kwargs):
-        if next(turns) == 3:
-            raise KeyboardInterrupt
-        return real(*args, **kwargs)
+    class Bar:
+        """A progress bar during which the learner presses stop."""
 
-    monkeypatch.setattr(batch, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        batch.run(ask, range(20), results, at_most=4)
+        def __init__(self, total):
+            self.total = total
+
+        def display(self):
+            pass
+
+        def __setattr__(self, name, value):
+            if name == "progress" and value >= 3:
+                raise KeyboardInterrupt
+            super().__setattr__(name, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "ProgressBar", Bar)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(ask, range(20), results, at_most=4)
     kept = len(results)
     assert 3 <= kept < 20 and results.under_way
     assert list(batch.run(ask, range(20), results, at_most=4)) == list(range(20))
     assert set(asked(seen).values()) == {1} and sum(asked(seen).values()) == 20
 
 
-def test_one_that_stays_throttled_fails_alone_after_a_bounded_number_of_rounds(service, monkeypatch):
-    waits = []
-    monkeypatch.setattr(recordings, "sleep", waits.append)
+def test_two_runs_that_share_results_ask_nothing_twice(service):
+    ask, seen = service(On(slow(0.02)))
+    results = batch.Results()
+    other = threading.Thread(target=batch.run, args=(ask, range(30), results))
+    other.start()
+    batch.run(ask, range(30), results)
+    other.join()
+    assert len(results) == 30 and set(asked(seen).values()) == {1}
+
+
+def test_none_in_flight_is_one_clear_error():
+    with pytest.raises(WorkshopError, match="at_most is 0"):
+        batch.run(str, range(3), batch.Results(), at_most=0)
+
+
+def test_one_that_stays_throttled_fails_alone(service):
     ask, _ = service()
-    tries = Counter()
 
     def unlucky(number):
-        tries[number] += 1
         if number == 2:
-            raise ClientError(
-                {"Error": {"Code": "ThrottlingException", "Message": "Too many tokens"}}, "Converse"
-            )
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Too many"}}, "Converse")
         return ask(number)
 
     results = batch.run(unlucky, range(5), batch.Results())
     assert list(results) == [0, 1, 3, 4] and list(results.failed) == [2]
-    assert tries[2] == batch.ROUNDS and waits == [2.0, 4.0]
 
 
 def test_nothing_at_all_raises_the_error_itself(service):
@@ -190,12 +185,6 @@ def test_nothing_at_all_raises_the_error_itself(service):
 
 def test_no_thread_is_left(service):
     ask, _ = service()
-    before = threading.active_count()
     batch.run(ask, range(20), batch.Results())
     time.sleep(0.05)
-    assert not [
-        thread
-        for thread in threading.enumerate()
-        if thread.name.startswith("Thread") and "work" in thread.name
-    ]
-    assert threading.active_count() <= before + 4  # connections of the service
+    assert not [thread for thread in threading.enumerate() if "_work" in thread.name]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import checks, recordings
+from helpers import checks, workshop
 from helpers.settings import ROOT
 from tests.loopback import On, Script, Service, ServiceError
 from tests.loopback.faults import refused
@@ -53,7 +53,7 @@ def live(change, monkeypatch):
         change(**{"mode": "live", "region": "us-west-2", "knowledge_base_id": "ABCDEFGHIJ", **settings})
         with Service(Script(answers), *faults) as service:
             monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-            recordings.use("00_setup_check")
+            workshop.start("00_setup_check")
             return {row.name: row for row in checks.live()}
 
     return run
@@ -103,7 +103,7 @@ def test_no_knowledge_base_points_to_its_setting(live):
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):
-    recordings.use("00_setup_check")
+    workshop.start("00_setup_check")
     assert not [row for row in checks.offline() if row.to_do]
     monkeypatch.setattr(checks, "PYTHON", (9, 9))
     monkeypatch.setattr(checks, "_installed", lambda name: "0.1" if name == "boto3" else "missing")

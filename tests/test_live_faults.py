@@ -65,9 +65,9 @@ FAULTS = {
 # Back-offs are not slept, and a read waits for 2 seconds: what is tested is what comes of it.
 FAST = """
 import types, botocore.endpoint
-from helpers import clients, recordings
+from helpers import clients, replay
 botocore.endpoint.time = types.SimpleNamespace(sleep=lambda seconds: None)
-recordings.time = types.SimpleNamespace(sleep=lambda seconds: None)
+replay.time = types.SimpleNamespace(sleep=lambda seconds: None)
 patient = clients._config
 clients._config = lambda: patient().merge(clients.Config(read_timeout=2))
 """
@@ -143,9 +143,7 @@ def table(request, tmp_path_factory):
         with client.setup_kernel(env=env):
             plain = [run(number) for number in range(len(book.cells))]
             assert set(plain) == {"done"}, plain
-            forget = nbformat.v4.new_code_cell(
-                "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
-            )
+            forget = nbformat.v4.new_code_cell(FORGET)
             book.cells.append(forget)
             for name, rules in FAULTS.items():
                 switch(*rules)

@@ -4,9 +4,10 @@ from datetime import date
 
 import pytest
 
-from helpers import models, recordings
+from helpers import models, workshop
 from helpers.errors import WorkshopError
-from helpers.recordings.file import Recording
+from helpers.replay.recording import Recording
+from tools.recorder import save
 
 
 def summary(model_id, status="ACTIVE", ends=None, on_demand=False):
@@ -28,7 +29,7 @@ def listed(tmp_path, change):
 
     def start(models_, *profile_pages):
         change(recordings_dir=tmp_path)
-        recording = Recording(tmp_path / "lesson.json")
+        recording = Recording(tmp_path / "none.json")
         recording.date = "2026-11-22"
         call = "bedrock.ListFoundationModels"
         recording.add(
@@ -46,8 +47,8 @@ def listed(tmp_path, change):
             recording.add(
                 {"call": "bedrock.ListInferenceProfiles", "request": request, "body": {"json": body}}
             )
-        recording.save()
-        recordings.use("lesson")
+        save(recording, tmp_path / "lesson.json")
+        workshop.start("lesson")
 
     return start
 
@@ -67,9 +68,15 @@ def test_a_geography_can_be_asked_for(listed, change):
     assert models.resolve().prices[0] == pytest.approx(2.2)
 
 
-def test_a_region_without_the_wished_geography_gives_what_it_has(listed, change):
-    listed([SONNET], ["jp.anthropic.claude-sonnet-5-5"])
+def test_a_geography_that_is_not_offered_is_an_error_and_never_silently_global(listed, change):
+    listed([SONNET], ["global.anthropic.claude-sonnet-5-5", "jp.anthropic.claude-sonnet-5-5"])
     change(geography="eu")
+    with pytest.raises(WorkshopError, match=r"in 'eu' .*offered in us-east-1: global, jp\."):
+        models.resolve()
+
+
+def test_without_a_global_profile_one_of_a_geography_answers(listed):
+    listed([SONNET], ["jp.anthropic.claude-sonnet-5-5"])
     assert models.resolve().id == "jp.anthropic.claude-sonnet-5-5"
 
 
@@ -126,19 +133,24 @@ def test_a_region_with_nothing_says_so(listed):
 
 
 @pytest.mark.parametrize(
-    ("alias", "sampling", "thinks"),
+    ("alias", "thinks", "structured"),
     [
-        ("claude-sonnet-5-5", "none", True),
-        ("claude-sonnet-5", "none", True),
-        ("claude-opus-4-7", "none", False),
-        ("claude-opus-4-6", "one", False),
-        ("claude-haiku-4-5", "one", False),
-        ("claude-3-haiku", "both", False),
+        ("claude-sonnet-5-5", True, False),
+        ("claude-haiku-5-5", True, False),
+        ("claude-sonnet-5", True, False),
+        ("claude-opus-4-8", False, False),
+        ("claude-opus-4-7", False, False),
+        ("claude-opus-4-6", False, True),
+        ("claude-haiku-4-5", False, True),
+        ("claude-opus-4-1", False, True),
+        ("claude-3-haiku", False, False),
     ],
 )
-def test_what_a_model_takes(alias, sampling, thinks):
+def test_what_a_model_takes(alias, thinks, structured):
     model = models.Model(alias, f"global.anthropic.{alias}", "ACTIVE", None)
-    assert (model.sampling, model.thinks_by_default) == (sampling, thinks)
+    assert (model.thinks, model.structured) == (thinks, structured)
+    assert model.effort("low") == ({"outputConfig": {"effort": "low"}} if thinks else {})
+    assert model.effort("low", messages=True) == ({"output_config": {"effort": "low"}} if thinks else {})
 
 
 def test_cost_of_both_kinds_of_usage():
@@ -146,7 +158,7 @@ def test_cost_of_both_kinds_of_usage():
     converse = {"inputTokens": 1_000_000, "outputTokens": 100_000, "cacheReadInputTokens": 1_000_000}
     assert model.cost(converse) == pytest.approx(2.00 + 1.00 + 0.10)
     assert model.cost({"input_tokens": 500_000, "output_tokens": 0}) == pytest.approx(1.00)
-    response = {"ResponseMetadata": {"HTTPHeaders": {recordings.ESTIMATES: "usage"}}}
+    response = {"ResponseMetadata": {"HTTPHeaders": {"x-workshop-estimated": "usage"}}}
     assert "estimates" in model.receipt(converse, response)
     assert "estimates" not in model.receipt(converse, {})
     assert f"${model.cost(converse):.4f}" in model.receipt(converse, {})

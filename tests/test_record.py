@@ -1,44 +1,76 @@
-"""Record against a service that speaks Bedrock's wire format, then replay: the same answers, and nothing secret."""
+"""`make record` against a service on this machine: replay gives the same, nothing secret, no file half-written."""
 
+import io
 import json
+import os
+import random
+import shutil
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from multiprocessing import get_context
 
+import nbformat
 import pytest
 from botocore.exceptions import ClientError
 
-from helpers import clients, recordings
-from helpers.recordings.file import Recording
+from helpers import clients, workshop
+from helpers.errors import WorkshopError
+from helpers.replay.recording import Recording, raw, request_of
+from helpers.settings import settings
 from tests.loopback import On, Reply, Script, Service
-from tests.loopback.faults import refused
+from tests.loopback.faults import after, refused, slow
+from tests.test_live_notebooks import RECORDINGS, comparable, source_for
+from tools import record, recorder
+from tools.notebooks import FOLDER, Outcome, write
+from tools.scrub import ACCOUNT as KEPT
+from tools.scrub import scrub
 
 ACCOUNT, KEY, SECRET = "987654321098", "AKIAQWERTYUIOPASDFGH", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 TOKEN = "IQoJb3JpZ2luX2VjE" + "aB3/" * 20
+KNOWLEDGE_BASE = "QWERTYUIOP"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_SESSION_TOKEN": TOKEN,
+    "AWS_REGION": "eu-central-1",
+    "WORKSHOP_KNOWLEDGE_BASE_ID": KNOWLEDGE_BASE,
+    "NO_PROXY": "127.0.0.1",
+}
 QUESTION = {"modelId": "m.x", "messages": [{"role": "user", "content": [{"text": "hello"}]}]}
-MESSAGES = {"max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]}
-PASSAGE = {"content": {"text": "a passage", "type": "TEXT"}, "score": 0.5}
+BODY = json.dumps({"max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]})
+ANSWERS = {
+    "sts.GetCallerIdentity": {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/x", "UserId": KEY},
+    "bedrock-runtime.Converse": Reply("Hallo, 你好.", thinking="Which language?"),
+    "bedrock-runtime.ConverseStream": Reply("one two three"),
+    "bedrock-runtime.InvokeModel": Reply("plain"),
+    "bedrock-runtime.InvokeModelWithResponseStream": Reply("one two three"),
+    "bedrock-agent-runtime.Retrieve": {"retrievalResults": [{"content": {"text": "a passage"}}]},
+}
+KILLS = 12
+
+
+# One call after the other, in this process
 
 
 @pytest.fixture
-def record(change, monkeypatch, tmp_path):
-    """Run `session(client)` in record mode against a scripted service; the answers end up in lesson.json."""
+def recorded(change, monkeypatch, tmp_path):
+    """Run `session(client)` in live mode with the recorder in place; the answers end up in lesson.json."""
+    monkeypatch.setattr(workshop, "MODES", dict(workshop.MODES))
 
-    def run(session, answers, *faults):
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_SESSION_TOKEN": TOKEN,
-            "AWS_REGION": "eu-central-1",
-        }.items():
+    def run(session, answers=ANSWERS, *faults):
+        for name, value in KEYS.items():
             monkeypatch.setenv(name, value)
-        change(mode="record", recordings_dir=tmp_path)
+        recorder.install()
+        change(mode="live", recordings_dir=tmp_path)
         with Service(Script(answers), *faults) as service:
             monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-            recordings.use("lesson")
+            workshop.start("lesson")
             result = session(clients.client)
-        collected = tmp_path / "lesson.new.json"
-        collected.rename(tmp_path / "lesson.json")
+        (tmp_path / "lesson.new.json").replace(tmp_path / "lesson.json")
         change(mode="replay")
-        recordings.use("lesson")
+        workshop.start("lesson")
         return result
 
     return run
@@ -47,73 +79,56 @@ def record(change, monkeypatch, tmp_path):
 def everything(client):
     """One of each kind of call; what comes back, without what differs in every response."""
     runtime, agent = client("bedrock-runtime"), client("bedrock-agent-runtime")
-    stream = runtime.converse_stream(**QUESTION)["stream"]
-    chunks = runtime.invoke_model_with_response_stream(modelId="m.x", body=json.dumps(MESSAGES))["body"]
+    chunks = runtime.invoke_model_with_response_stream(modelId="m.x", body=BODY)["body"]
     return [
         runtime.converse(**QUESTION)["output"],
-        list(stream),
-        json.loads(runtime.invoke_model(modelId="m.x", body=json.dumps(MESSAGES))["body"].read()),
+        list(runtime.converse_stream(**QUESTION)["stream"]),
+        json.loads(runtime.invoke_model(modelId="m.x", body=BODY)["body"].read()),
         [json.loads(event["chunk"]["bytes"]) for event in chunks],
         agent.retrieve(knowledgeBaseId="KB12345678", retrievalQuery={"text": "q"})["retrievalResults"],
     ]
 
 
-ANSWERS = {
-    "sts.GetCallerIdentity": {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/x", "UserId": KEY},
-    "bedrock-runtime.Converse": Reply("Hallo, 你好.", thinking="Which language?"),
-    "bedrock-runtime.ConverseStream": Reply("one two three"),
-    "bedrock-runtime.InvokeModel": Reply(f"{ACCOUNT} and {KEY} and {TOKEN}"),
-    "bedrock-runtime.InvokeModelWithResponseStream": Reply("one two three"),
-    "bedrock-agent-runtime.Retrieve": {"retrievalResults": [PASSAGE]},
-}
-
-
-def test_replay_gives_what_was_recorded(record, change, tmp_path):
-    answers = {**ANSWERS, "bedrock-runtime.InvokeModel": Reply("plain")}
-    live = record(everything, answers)
+def test_replay_gives_what_was_recorded_and_a_second_recording_is_the_same(recorded, tmp_path):
+    live = recorded(everything)
     assert everything(clients.client) == live
-    stored = Recording(tmp_path / "lesson.json")
-    assert len(stored.entries) == 5 and {entry["origin"] for entry in stored.entries} == {"service"}
-
-
-def test_recording_again_changes_no_byte(record, tmp_path):
-    record(everything, ANSWERS)
     first = (tmp_path / "lesson.json").read_bytes()
-    record(everything, ANSWERS)
+    entries = Recording(tmp_path / "lesson.json").entries
+    assert len(entries) == 5 and {entry["origin"] for entry in entries} == {"service"}
+    recorded(everything)
     assert (tmp_path / "lesson.json").read_bytes() == first
 
 
-def test_nothing_secret_is_in_the_file(record, tmp_path):
-    record(lambda client: (client("sts").get_caller_identity(), everything(client)), ANSWERS)
+def test_nothing_secret_is_in_the_file(recorded, tmp_path):
+    secret = Reply(f"{ACCOUNT} and {KEY} and {TOKEN}")
+    recorded(
+        lambda client: (client("sts").get_caller_identity(), everything(client)),
+        {**ANSWERS, "bedrock-runtime.InvokeModel": secret},
+    )
     text = (tmp_path / "lesson.json").read_text(encoding="utf-8")
-    assert not [
-        secret for secret in (ACCOUNT, KEY, SECRET, TOKEN, "127.0.0.1", "Signature") if secret in text
-    ]
-    assert clients.client("sts").get_caller_identity()["Account"] == "111122223333"
+    assert not [each for each in (ACCOUNT, KEY, SECRET, TOKEN, "127.0.0.1", "Signature") if each in text]
+    assert clients.client("sts").get_caller_identity()["Account"] == KEPT
 
 
-def test_a_retried_call_keeps_its_last_answer_only(record, tmp_path, monkeypatch):
+def test_a_retried_call_keeps_its_last_answer_only(recorded, tmp_path, monkeypatch):
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
     throttled = On(refused("too many tokens"), operation="Converse", calls={1, 2})
-    live = record(lambda client: client("bedrock-runtime").converse(**QUESTION), ANSWERS, throttled)
+    live = recorded(lambda client: client("bedrock-runtime").converse(**QUESTION), ANSWERS, throttled)
     assert live["ResponseMetadata"]["RetryAttempts"] == 2
-    stored = Recording(tmp_path / "lesson.json").entries
-    assert [entry["status"] for entry in stored] == [200]
+    assert [entry["status"] for entry in Recording(tmp_path / "lesson.json").entries] == [200]
 
 
-def test_an_error_is_recorded_as_it_came(record):
+def test_an_error_is_recorded_as_it_came(recorded):
     def ask(client):
         with pytest.raises(ClientError) as caught:
             client("bedrock-runtime").converse(**QUESTION)
         return caught.value.response["Error"]
 
-    denied = On(refused("no access"), operation="Converse")
-    live = record(ask, ANSWERS, denied)
-    assert live["Code"] == "AccessDeniedException"
-    assert ask(clients.client)["Message"] == live["Message"]
+    live = recorded(ask, ANSWERS, On(refused("no access"), operation="Converse"))
+    assert live["Code"] == "AccessDeniedException" and ask(clients.client)["Message"] == live["Message"]
 
 
-def test_threads_are_recorded_without_loss(record, tmp_path):
+def test_threads_are_recorded_without_loss_and_half_a_character_too(recorded, tmp_path):
     questions = [{**QUESTION, "system": [{"text": str(number)}]} for number in range(40)]
 
     def ask_all(client):
@@ -121,20 +136,272 @@ def test_threads_are_recorded_without_loss(record, tmp_path):
         with ThreadPoolExecutor(16) as pool:
             return list(pool.map(lambda question: runtime.converse(**question)["output"], questions))
 
-    answers = {"bedrock-runtime.Converse": lambda params: Reply("answer to " + params["system"][0]["text"])}
-    live = record(ask_all, answers)
+    def answer(params):
+        return Reply(f"answer to {params['system'][0]['text']} \ud83d")
+
+    live = recorded(ask_all, {"bedrock-runtime.Converse": answer})
     assert len(Recording(tmp_path / "lesson.json").entries) == 40
     assert ask_all(clients.client) == live
-    assert "answer to 17" in json.dumps(live[17])
+    assert live[17]["message"]["content"][0]["text"] == "answer to 17 \ud83d"
 
 
-def test_live_mode_records_nothing(change, monkeypatch, tmp_path):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    change(mode="live", recordings_dir=tmp_path, region="us-west-2")
-    with Service(Script(ANSWERS)) as service:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-        recordings.use("lesson")
-        assert everything(clients.client)
-        assert clients.client("s3").meta.region_name == "us-west-2"
-    assert not list(tmp_path.glob("*.json"))
+def refusal(out):
+    """What a recorder of the same notebook in another process is told."""
+    recorder._locks.clear()  # the fork's copy of this process's list
+    try:
+        recorder.Record("lesson")
+    except WorkshopError as error:
+        out.put(str(error))
+    out.put("")
+
+
+def test_a_second_recorder_of_the_same_notebook_is_refused(recorded):
+    def meanwhile(client):
+        fork = get_context("fork")
+        process = fork.Process(target=refusal, args=(out := fork.SimpleQueue(),))
+        process.start()
+        told.append(out.get())
+        return client("bedrock-runtime").converse(**QUESTION)
+
+    told = []
+    recorded(meanwhile)
+    assert "Another process records this notebook" in told[0]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        ACCOUNT,
+        f"arn:aws:iam::{ACCOUNT}:role/x",
+        f"arn%3Aaws%3Aiam%3A%3A{ACCOUNT}%3Arole",
+        f"acct{ACCOUNT}",
+        f"kb-{ACCOUNT}-letters",
+        f"{ACCOUNT}.dkr.ecr.amazonaws.com",
+        KEY,
+        KEY.replace("AKIA", "ASIA"),
+        TOKEN,
+        "ABSKQmVkcm9ja0FQSUtleS" + "x" * 30,
+        "ghp_" + "a1B2" * 9,
+        "github_pat_" + "a1B2_" * 9,
+        "sk-ant-api03-" + "a1B2-" * 9,
+        "sk-proj-" + "a1B2_" * 9,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.c2lnbmF0dXJlLXNpZ25hdHVyZQ",
+        "-----BEGIN RSA PRIVATE KEY-----\\nMIIEow\\n-----END RSA PRIVATE KEY-----",
+        "ip-10-0-3-17.ec2.internal",
+        "X-Amz-Signature=abcdef0123",
+    ],
+)
+def test_scrub_leaves_no_secret_behind(secret):
+    clean = scrub(json.dumps({"text": f"before {secret} after"}))
+    assert secret not in clean and ACCOUNT not in clean and "before " in clean and " after" in clean
+    assert scrub(clean) == clean
+
+
+def test_scrub_looks_into_json_inside_strings_and_leaves_numbers_alone():
+    inner = json.dumps({"SecretAccessKey": "short but secret", "dbPassword": "also", "kept": "yes"})
+    clean = scrub(json.dumps({"text": inner, "SessionToken": "third", "own": SECRET}), [SECRET])
+    assert not [each for each in ("short but", "also", "third", SECRET) if each in clean]
+    assert json.loads(json.loads(clean)["text"])["kept"] == "yes"
+    plain = '"$386 billion, 1,298,000 people, 3.141592653589, a987654321098b"'
+    assert scrub(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", {"json": {"a": [1, "é"], "b": None}}),
+        ("text/xml", {"text": "<a>é</a>"}),
+        ("application/octet-stream", {"base64": "/9j/4AAQ"}),
+        ("application/vnd.amazon.eventstream", {"events": [{"event": "x", "data": {"a": "é"}}]}),
+        ("application/vnd.amazon.eventstream", {"events": [{"exception": "e", "data": {"message": "m"}}]}),
+    ],
+)
+def test_bodies_come_back_as_they_were(kind, body):
+    assert recorder.readable(kind, raw(body)[1]) == body and raw(body)[0] == kind
+
+
+def test_a_file_is_sorted_an_event_a_line_and_whole_or_not_at_all(tmp_path, monkeypatch):
+    path, recording = tmp_path / "lesson.json", Recording(tmp_path / "none.json")
+    events = {"events": [{"event": "x", "data": {"text": f"line {number}"}} for number in range(3)]}
+    for call, body in {"b.Z": events, "a.A": {"json": {}}}.items():
+        recording.add({"call": call, "request": request_of({"x": 1}), "body": body})
+    recorder.save(recording, path)
+    lines = [line.strip().rstrip(",") for line in path.read_text().splitlines() if '"event": "x"' in line]
+    assert lines == [f'{{"event": "x", "data": {{"text": "line {n}"}}}}' for n in range(3)]
+    assert [each["call"] for each in json.loads(path.read_text())["entries"]] == ["a.A", "b.Z"]
+    before = path.read_bytes()
+    recording.add({"call": "a.B", "request": {}, "body": {"json": {}}})
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        recorder.save(recording, path)
+    assert path.read_bytes() == before
+
+
+# Whole notebooks
+
+
+def record_notebook(folder, path, answers, *faults, only="", passes=(record.collect, record.rewrite)):
+    """Record the notebook at `path` into `folder`; the exit codes of the passes and what the service was asked."""
+    with pytest.MonkeyPatch.context() as patch, Service(answers, *faults) as service:
+        given = {**KEYS, "AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(folder)}
+        for name, value in given.items():
+            patch.setenv(name, value)
+        settings.cache_clear()
+        return [step(path, only) if step is record.collect else step(path) for step in passes], service.calls
+
+
+@pytest.mark.parametrize("name", ["01_pcb_defect_inspection", "02_coding_tutor", "04_financial_rag"])
+def test_a_lesson_recorded_holds_the_same_answers_and_prints_the_same(name, tmp_path):
+    path = tmp_path / f"{name}.ipynb"
+    shutil.copy(FOLDER / path.name, path)
+    codes, _ = record_notebook(tmp_path, path, source_for(name))
+    assert codes == [0, 0]
+    told = []
+    cells = (nbformat.read(place, 4).cells for place in (FOLDER / path.name, path))
+    for before, now in zip(*cells, strict=True):
+        if before.cell_type == "code":
+            expected, got = comparable(before, name), comparable(now, name)
+            told += got
+            # Only what says where an answer is from, and that tokens are estimated, is another now.
+            if "workshop.start(" not in before.source:
+                assert [text.replace("; token counts are estimates", "") for text in expected] == got
+    assert any("captured from the live service" in text for text in told)
+    entries = [Recording(place / f"{name}.json").entries for place in (RECORDINGS, tmp_path)]
+    old, new = (
+        {json.dumps([e["call"], e["request"], e["body"]], sort_keys=True) for e in each if "Retr" not in e["call"]}
+        for each in entries
+    )  # fmt: skip
+    assert old >= new and len(new) > 5 and {entry["origin"] for entry in entries[1]} == {"service"}
+    text = (tmp_path / f"{name}.json").read_text(encoding="utf-8") + path.read_text(encoding="utf-8")
+    assert not [secret for secret in (ACCOUNT, KEY, SECRET, KNOWLEDGE_BASE, "127.0.0.1") if secret in text]
+    assert {each.suffix for each in tmp_path.iterdir()} == {".json", ".ipynb"}
+
+
+QUESTIONS = ["red", "green", "blue", "cyan", "plum"]
+SMALL = [
+    "from helpers import clients, workshop\nworkshop.start('small')\nruntime = clients.client('bedrock-runtime')",
+    "identity = clients.client('sts').get_caller_identity()\nprint(identity['Arn'])",
+    f"for colour in {QUESTIONS}:\n"
+    "    message = {'role': 'user', 'content': [{'text': 'about ' + colour}]}\n"
+    "    response = runtime.converse(modelId='m.x', messages=[message])\n"
+    "    print(response['output']['message']['content'][0]['text'])",
+]
+
+
+def small(folder, cells=SMALL):
+    """A small notebook in `folder`."""
+    path = folder / "small.ipynb"
+    write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells]), path)
+    return path
+
+
+def says(version):
+    """A service that answers with the question and a version."""
+
+    def echo(params):
+        return Reply(f"{params['messages'][0]['content'][0]['text']}, version {version}")
+
+    return Script(ANSWERS | {"bedrock-runtime.Converse": echo})
+
+
+def texts(folder):
+    """The recorded texts, sorted."""
+    entries = Recording(folder / "small.json").entries
+    contents = [entry["body"].get("json", {}).get("output", {}).get("message", {}) for entry in entries]
+    return sorted(message["content"][0]["text"] for message in contents if message)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The small notebook, recorded once; copy the folder to go on from there."""
+    folder = tmp_path_factory.mktemp("small")
+    codes, _ = record_notebook(folder, small(folder), says(1))
+    assert codes == [0, 0] and ACCOUNT not in (folder / "small.ipynb").read_text(encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def copied(first, tmp_path):
+    """A folder of one's own with the first recording."""
+    return shutil.copytree(first, tmp_path / "copy")
+
+
+def test_some_requests_are_renewed_the_others_stay_and_what_is_asked_no_more_goes(copied):
+    path = small(copied, [*SMALL[:2], SMALL[2].replace("'plum'", "'pink'")])
+    codes, calls = record_notebook(copied, path, says(2), only="about blue", passes=[record.collect])
+    assert codes == [0]
+    assert {call.params["messages"][0]["content"][0]["text"] for call in calls} == {
+        "about blue",
+        "about pink",
+    }
+    new = {"blue", "pink"}
+    assert texts(copied) == sorted(
+        f"about {c}, version {1 + (c in new)}" for c in ["red", "green", "cyan", *new]
+    )
+
+
+def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(copied, capsys):
+    before = [(copied / name).read_bytes() for name in ("small.json", "small.ipynb")]
+    expired = On(refused("expired"), operation="Converse", calls=after(2))
+    codes, _ = record_notebook(copied, copied / "small.ipynb", says(2), expired, passes=[record.record])
+    assert codes == [1] and "is as it was" in capsys.readouterr().out
+    assert [(copied / name).read_bytes() for name in ("small.json", "small.ipynb")] == before
+    assert len(Recording(copied / "small.new.json").entries) == 4  # who, two answers, and the refusal
+
+
+def execute_here(path, env, preamble=""):
+    """Run the cells in this process: a kernel for each of many runs would cost minutes, and it writes no file."""
+    os.environ.update(env)
+    settings.cache_clear()
+    notebook, names = nbformat.read(path, 4), {}
+    exec(preamble, names)
+    for number, cell in enumerate(notebook.cells, 1):
+        with redirect_stdout(io.StringIO()) as text:
+            exec(cell.source, names)
+        cell.execution_count = number
+        cell.outputs = [nbformat.v4.new_output("stream", text=text.getvalue())]
+    return Outcome(path, notebook, len(notebook.cells), 0.0)
+
+
+def record_here(path, env):
+    """All of `make record`, in a process of its own."""
+    os.environ.update(env)
+    record.execute = execute_here
+    with redirect_stdout(io.StringIO()):
+        record.main(["--yes", str(path)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
+def test_a_recording_killed_at_any_moment_leaves_whole_files(first, tmp_path, report):
+    random.seed(6)
+    old = {name: (first / name).read_bytes() for name in ("small.json", "small.ipynb")}
+    new_texts = sorted(f"about {colour}, version 2" for colour in QUESTIONS)
+
+    def run(number, call, seconds):
+        """Record anew, and kill it `seconds` after the service saw that call; what is then there."""
+        folder = shutil.copytree(first, tmp_path / str(number))
+        service = Service(says(2), On(slow(0.05), operation="Converse"))
+        env = {**KEYS, "AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(folder)}
+        # Forked before the service has threads, with everything imported.
+        process = get_context("fork").Process(target=record_here, args=(folder / "small.ipynb", env))
+        process.start()
+        with service:
+            limit = time.monotonic() + 60
+            while len(service.calls) < call and process.is_alive() and time.monotonic() < limit:
+                time.sleep(0.005)
+            time.sleep(seconds)
+            process.kill()
+            process.join()
+        found = {name: (folder / name).read_bytes() for name in old}
+        nbformat.reads(found["small.ipynb"].decode(), 4)
+        if found["small.json"] == old["small.json"]:
+            return "old" if found == old else "broken"
+        return "new" if texts(folder) == new_texts else "broken"
+
+    # From the first answer on: while answers come in, while the file is replaced, while the notebook runs again.
+    moments = [(random.randint(1, 6), random.uniform(0, 0.1)) for _ in range(KILLS // 2)]
+    moments += [(6, random.uniform(0, 0.6)) for _ in range(KILLS - len(moments))]
+    found = [run(number, *moment) for number, moment in enumerate(moments)]
+    counts = f"{found.count('old')} old and {found.count('new')} new files"
+    report(f"recording killed {KILLS} times: {counts}, whole")
+    assert set(found) <= {"old", "new"} and "old" in found

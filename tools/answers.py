@@ -19,11 +19,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from helpers import recordings
-from helpers.recordings.file import Recording, RecordingMissing, key
+from helpers import replay
+from helpers.replay.recording import Recording, RecordingMissing, key, request_of
 from helpers.settings import ROOT, Settings
 from tools.estimates import cut, image_tokens, text_tokens
-from tools.notebooks import FOLDER, environment, execute, listening
+from tools.notebooks import FOLDER, environment, execute, inside
+from tools.recorder import save
 
 ASKS = ROOT / "build" / "asks"
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
@@ -34,21 +35,21 @@ _STREAMED = 24  # characters in a piece of a streamed answer; the service sends 
 
 def listen(folder: str) -> None:
     """Called inside the kernel: note every request of this process in `folder`."""
-    answer = recordings.Seam.answer
+    answer = replay.Replay.answer
 
-    def noting(seam: recordings.Seam, call: str, params: dict[str, Any]) -> dict[str, Any]:
-        request = {"call": call, "request": recordings.request_of(params)}
+    def noting(mode: replay.Replay, call: str, params: dict[str, Any]) -> dict[str, Any]:
+        request = {"call": call, "request": request_of(params)}
         here = Path(folder) / hashlib.sha256(key(request).encode()).hexdigest()[:12]
         here.mkdir(parents=True, exist_ok=True)
         (here / "request.json").write_text(
             json.dumps(request, ensure_ascii=False, indent=1), encoding="utf-8"
         )
-        if call in seam.computed:  # what the index finds now, not what it found for the last recording
-            found = json.dumps(seam.computed[call](params))
+        if call in mode.computed:  # what the index finds now, not what it found for the last recording
+            found = json.dumps(mode.computed[call](params))
             (here / "index.json").write_text(found, encoding="utf-8")
             return {"origin": "index", "body": {"json": json.loads(found)}}
         try:
-            return answer(seam, call, params)
+            return answer(mode, call, params)
         except RecordingMissing:
             if not call.startswith("bedrock-runtime."):
                 raise
@@ -60,7 +61,7 @@ def listen(folder: str) -> None:
                 "body": _body(call, params["modelId"], PENDING, False, {"inputTokens": 0}),
             }
 
-    recordings.Seam.answer = noting  # type: ignore[method-assign]
+    replay.Replay.answer = noting  # type: ignore[method-assign]
 
 
 def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, Any]], int, dict[str, Any]]:
@@ -109,7 +110,7 @@ def ask(name: str) -> int:
     """Run the notebook and list what has no answer yet; the number of open requests."""
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
-    preamble = listening("answers", folder)
+    preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
     path = FOLDER / f"{name}.ipynb"
     # A lesson with prompts in two languages is asked in both.
     both = "settings().language" in path.read_text(encoding="utf-8")
@@ -145,7 +146,7 @@ def take(name: str) -> None:
     ]
     if seen and not still_open:
         recording.entries = [entry for entry in recording.entries if key(entry) in seen]
-    recording.save()
+    save(recording, recording.path)
 
 
 def _before_cache_point(request: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers import recordings
+from helpers import replay
 from helpers.models import PRICES, PRICES_DATE, Model
 from helpers.settings import Settings
-from tools.notebooks import environment, execute, lessons, listening
+from tools.notebooks import environment, execute, inside, lessons
 
 DEFAULT: str = Settings.model_fields["model"].default
 ALIASES = (DEFAULT, "claude-haiku-5-5", "claude-opus-5-5")
@@ -43,17 +43,22 @@ class Use:
 
 def listen(notes: str) -> None:
     """Called inside the kernel: one line of JSON in `notes` for every call."""
-    answer, lock = recordings.Seam.answer, threading.Lock()
+    answer, lock = replay.Replay.answer, threading.Lock()
 
-    def noting(seam: recordings.Seam, call: str, params: dict[str, Any]) -> dict[str, Any]:
-        entry = answer(seam, call, params)
+    def noting(mode: replay.Replay, call: str, params: dict[str, Any]) -> dict[str, Any]:
+        entry = answer(mode, call, params)
         usage = usage_of(entry["body"]) if call.startswith("bedrock-runtime.") else {}
         line = {"call": call, "usage": usage, "limit": limit_of(params) if usage else 0}
         with lock, Path(notes).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return entry
 
-    recordings.Seam.answer = noting  # type: ignore[method-assign]
+    replay.Replay.answer = noting  # type: ignore[method-assign]
+
+
+def listening(notes: Path) -> str:
+    """A preamble for `execute` that keeps the calls of the notebook in `notes`."""
+    return inside(f"from tools import costs; costs.listen({str(notes)!r})")
 
 
 def usage_of(body: dict[str, Any]) -> dict[str, int]:
@@ -151,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             notes = Path(folder) / f"{path.stem}.jsonl"
-            outcome = execute(path, environment(), preamble=listening("costs", notes))
+            outcome = execute(path, environment(), preamble=listening(notes))
             if outcome.error:
                 print(f"{path.stem}: {outcome.error}", file=sys.stderr)
                 return 1

@@ -10,7 +10,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from helpers.settings import PREFIX, ROOT, Settings
+from helpers.settings import PREFIX, ROOT
 from tools.slides.marks import mark
 
 FOLDER = ROOT / "notebooks"
@@ -31,33 +31,28 @@ class Outcome:
     error: str = ""
 
 
-def all_notebooks() -> list[Path]:
-    """The lessons in order, then the solutions."""
-    return lessons() + sorted(FOLDER.glob("solutions/*.ipynb"))
-
-
 def lessons() -> list[Path]:
     """The lessons in order, set-up check and clean-up among them."""
     return sorted(FOLDER.glob("*.ipynb"))
 
 
+def all_notebooks() -> list[Path]:
+    """The lessons in order, then the solutions."""
+    return lessons() + sorted(FOLDER.glob("solutions/*.ipynb"))
+
+
 def environment(mode: str = "replay") -> dict[str, str]:
-    """This process's environment with every setting at its default, so that nobody's .env changes a run.
+    """This process's environment in which nobody's .env and no choice of a drawing backend changes a run.
 
     A setting given in the environment itself still counts, WORKSHOP_MODE apart: `make run` never goes live.
     """
-    defaults = {
-        PREFIX + name.upper(): str(field.default)
-        for name, field in Settings.model_fields.items()
-        if field.default
-    }
-    return {**defaults, **os.environ, PREFIX + "MODE": mode}
+    own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    return {**own, PREFIX + "ENV_FILE": os.devnull, PREFIX + "MODE": mode}
 
 
-def listening(module: str, notes: Path) -> str:
-    """A preamble for `execute`: `tools.<module>` listens to the kernel's calls and keeps what it hears in `notes`."""
-    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
-    return f"{path}\nfrom tools import {module}; {module}.listen({str(notes)!r})"
+def inside(statement: str) -> str:
+    """A preamble for `execute`: `statement`, which may use the modules of `tools`, run in the kernel."""
+    return f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{statement}"
 
 
 def execute(
@@ -72,8 +67,10 @@ def execute(
     `preamble` is code run before the first cell and not kept; `keep_going` runs on after an error.
     """
     notebook = nbformat.read(path, as_version=4)
-    if preamble:
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(preamble))
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in code:
+        cell.execution_count, cell.outputs = None, []
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(preamble))
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -93,14 +90,12 @@ def execute(
     except Exception as failure:  # a kernel that died or hung: the other notebooks still run
         error = f"{type(failure).__name__}: {failure}"
     seconds = time.perf_counter() - start
-    if preamble:
-        notebook.cells.pop(0)
-        for cell in notebook.cells:
-            if cell.cell_type == "code" and cell.execution_count:
-                cell.execution_count -= 1
+    notebook.cells.pop(0)
+    ran = [cell for cell in code if cell.execution_count]
+    for number, cell in enumerate(ran, 1):
+        cell.execution_count = number
     normalise(notebook)
-    ran = sum(1 for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count)
-    return Outcome(path, notebook, ran, seconds, error)
+    return Outcome(path, notebook, len(ran), seconds, error)
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.recordings.file import Recording
+from helpers.replay.recording import Recording
 from helpers.settings import settings
-from tools.notebooks import FOLDER, environment, execute, lessons, write
-from tools.run_notebooks import line
+from tools.notebooks import FOLDER, environment, execute, inside, lessons, write
+from tools.recorder import save
+from tools.run import line
 
 _COST = re.compile(r"Live cost: ([^\n·]+)")
 
@@ -54,22 +55,19 @@ def record(path: Path, only: str = "") -> int:
 def collect(path: Path, only: str = "") -> int:
     """The first pass: answers of the account into the recording; nothing that this run prints is kept."""
     folder = settings().recordings_dir
-    for unfinished in folder.glob(f"{path.stem}.*new.json"):
-        unfinished.unlink()
-    preamble = f"from helpers import recordings; recordings.renew_only({only!r})" if only else ""
-    live = execute(path, environment("record"), preamble=preamble)
+    preamble = inside(f"from tools import recorder; recorder.install({only!r})")
+    live = execute(path, environment("live"), preamble=preamble)
     print(line(live))
     for collected in folder.glob(
         f"{path.stem}.*new.json"
-    ):  # one; named after the variant, where there are any
+    ):  # one; named after the variant, where there is one
         target = collected.with_name(collected.name.replace(".new.json", ".json"))
         if live.error:
             print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
             continue
         fresh = Recording(collected)
         if fresh.entries != Recording(target).entries:  # the old date stays with the old answers
-            fresh.path = target
-            fresh.save()
+            save(fresh, target)
         collected.unlink()
     return int(bool(live.error))
 

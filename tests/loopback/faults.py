@@ -8,6 +8,8 @@ import json
 import math
 import random
 import sys
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -92,6 +94,21 @@ def refused(name: str) -> Fault:
     return fault
 
 
+def quota(rate: float, burst: float) -> Fault:
+    """The service's own throttling: a bucket of `burst` tokens, refilled at `rate` a second, one for each call."""
+    lock, state = threading.Lock(), [burst, time.monotonic()]
+
+    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
+        with lock:
+            now = time.monotonic()
+            state[:] = min(burst, state[0] + rate * (now - state[1])), now
+            allowed = state[0] >= 1
+            state[0] -= allowed
+        return proceed() if allowed else refused("too many requests")(call, rng, proceed)
+
+    return fault
+
+
 def slow(before: Seconds = 0.0, between: Seconds = 0.0) -> Fault:
     """Seconds before the answer, and before each event of a stream: fixed, or drawn anew each time."""
 
@@ -158,7 +175,8 @@ def max_tokens(keep: int = 10) -> Fault:
 
 
 KINDS: dict[str, Callable[..., Fault]] = {
-    make.__name__: make for make in (refused, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
+    make.__name__: make
+    for make in (refused, quota, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
 }
 
 

@@ -1,0 +1,171 @@
+"""The file of recorded answers: how a request is found in it, what an answer's bytes are, what is missing."""
+
+import base64
+import binascii
+import hashlib
+import json
+import struct
+import threading
+from collections import Counter, defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import WorkshopError
+
+Json = Any
+Params = dict[str, Any]
+_NEW_EACH_TIME = {"ClientToken", "clientToken", "clientRequestToken", "ClientRequestToken"}
+_SHOWN = 8  # recorded requests that an error lists
+_WAYS_ON = (
+    "Ways on: ask what is recorded (undo the edit, or choose from the list), or ask the real service with "
+    "WORKSHOP_MODE=live (00_setup_check tells how)."
+)
+
+
+class RecordingMissing(WorkshopError):
+    """Replay has no answer for this request."""
+
+
+class Recording:
+    """The answers of one notebook: `data/recordings/<name>.json`; the format is in data/recordings/README.md."""
+
+    def __init__(self, path: Path):
+        """Read `path`; a missing file is an empty recording, one of another form a `WorkshopError`."""
+        self.path, self.entries = path, list[dict[str, Json]]()
+        self._lock, self._asked = threading.Lock(), Counter[str]()
+        self._by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            self.date: str = stored.get("date", date.today().isoformat())
+            for entry in stored.get("entries", []):
+                self.add({**entry, "call": entry["call"], "request": entry["request"], "body": entry["body"]})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            problem = f"{path} is not a recording ({type(error).__name__}: {error})."
+            raise WorkshopError(f"{problem} Restore it: git checkout {path.name}.") from error
+
+    def add(self, entry: dict[str, Json]) -> None:
+        """Append one entry."""
+        with self._lock:
+            self._by_key[key(entry)].append(entry)
+            self.entries.append(entry)
+
+    def find(self, call: str, request: Json) -> dict[str, Json] | None:
+        """The n-th entry for the n-th same request; the last one repeats, as polling needs."""
+        wanted = key({"call": call, "request": request})
+        with self._lock:
+            found = self._by_key.get(wanted)
+            number = self._asked[wanted]
+            self._asked[wanted] += 1
+        return found[min(number, len(found) - 1)] if found else None
+
+    def missing(self, call: str, request: Json) -> RecordingMissing:
+        """The error for a request without an entry: where the nearest one differs, what there is, the ways on."""
+        now, others = _text(request), [entry["request"] for entry in self.entries if entry["call"] == call]
+        if not others:
+            return RecordingMissing(f"There is no recorded answer to {call} in {self.path.name}. {_WAYS_ON}")
+        near = max(map(_text, others), key=lambda other: _alike(other, now))
+        start = _alike(near, now)
+        recorded, changed = (repr(text[max(0, start - 20) : start + 40])[1:-1] for text in (near, now))
+        choice = list(dict.fromkeys(filter(None, map(_in_short, others))))
+        lines = [f"There is no recorded answer to this {call}.", "The nearest request differs here:"]
+        lines += [f"  recorded: …{recorded}…", f"  now:      …{changed}…"]
+        lines += ["Recorded for this call:"] * bool(choice) + [f"  - {each}" for each in choice[:_SHOWN]]
+        lines += [f"  and {len(choice) - _SHOWN} more"] * (len(choice) > _SHOWN)
+        return RecordingMissing("\n".join([*lines, _WAYS_ON]))
+
+
+def key(entry: dict[str, Json]) -> str:
+    """What an entry is found by: service, operation and canonical parameters."""
+    return f"{entry['call']} {_text(entry['request'])}"
+
+
+def request_of(params: Params) -> Json:
+    """The canonical request that an entry is keyed on: sorted, without tokens that are new in every run."""
+    return canonical(
+        {name: it for name, it in params.items() if name not in _NEW_EACH_TIME and it is not None}
+    )
+
+
+def canonical(value: Any) -> Json:
+    """API parameters as sorted JSON: bytes and files become a digest, JSON strings are opened."""
+    if isinstance(value, dict):
+        return {str(name): canonical(value[name]) for name in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if hasattr(value, "read") and hasattr(value, "seek"):
+        start = value.tell()
+        content = value.read()
+        value.seek(start)
+        return canonical(content)
+    if isinstance(value, bytes | bytearray):
+        return _opened(value) or {"sha256": hashlib.sha256(value).hexdigest()[:16], "bytes": len(value)}
+    if isinstance(value, str):
+        return (value[:1] == "{" and _opened(value)) or value
+    return value if isinstance(value, bool | int | float | None) else str(value)
+
+
+def _opened(text: str | bytes | bytearray) -> dict[str, Json] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return {"json": canonical(value)} if isinstance(value, dict) else None
+
+
+def raw(body: dict[str, Json]) -> tuple[str, bytes]:
+    """Content type and bytes of an entry's body, which holds events, json, text or base64."""
+    match body:
+        case {"events": events}:
+            return "application/vnd.amazon.eventstream", b"".join(map(_event, events))
+        case {"json": value}:
+            return "application/json", json.dumps(value).encode()
+        case {"text": text}:
+            return "text/xml", str(text).encode()
+        case {"base64": text}:
+            return "application/octet-stream", base64.b64decode(text)
+    raise ValueError(f"a body holds events, json, text or base64, not {sorted(body)}")
+
+
+def _event(event: dict[str, Json]) -> bytes:
+    data = event["data"]
+    if "chunk" in data:  # InvokeModelWithResponseStream wraps its JSON in base64
+        data = {"bytes": base64.b64encode(json.dumps(data["chunk"]).encode()).decode()}
+    kind = "exception" if "exception" in event else "event"
+    headers = {f":{kind}-type": event[kind], ":content-type": "application/json", ":message-type": kind}
+    return message(headers, json.dumps(data).encode())
+
+
+def message(headers: dict[str, str], payload: bytes) -> bytes:
+    """One message of application/vnd.amazon.eventstream with string headers.
+
+    Layout: https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html
+    """
+    pairs = ((name.encode(), value.encode()) for name, value in headers.items())
+    head = b"".join(
+        struct.pack(">B", len(name)) + name + struct.pack(">BH", 7, len(value)) + value
+        for name, value in pairs
+    )
+    prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
+    prelude += struct.pack(">I", binascii.crc32(prelude))
+    return prelude + head + payload + struct.pack(">I", binascii.crc32(prelude + head + payload))
+
+
+def _text(request: Json) -> str:
+    return json.dumps(request, sort_keys=True, ensure_ascii=False)
+
+
+def _alike(one: str, other: str) -> int:
+    """Characters from the beginning that both have."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _in_short(request: Json) -> str:
+    """The end of what a prompt says, and its limit; "" for a request that is no prompt."""
+    body = request.get("body", {}).get("json", request)
+    content = (body.get("messages") or [{}])[-1].get("content", "")
+    parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+    words = " ".join(" ".join(filter(None, parts)).split())
+    limit = body.get("max_tokens") or body.get("inferenceConfig", {}).get("maxTokens")
+    return words and f"…{words[-90:]} (at most {limit} tokens)"

@@ -1,0 +1,61 @@
+"""The set-up of a notebook: who answers, and how answers and errors are shown."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from IPython import get_ipython
+from IPython.display import Markdown
+
+from helpers import replay
+from helpers.replay.recording import Json, Params, Recording
+from helpers.settings import ROOT, settings
+
+
+def start(name: str, variant: str = "") -> None:
+    """Choose who answers notebook `name`, show failures of AWS in a few words, and say so in one line.
+
+    A lesson whose calls depend on a setting has one recording for each `variant` of it.
+    """
+    mode = MODES[settings().mode](f"{name}.{variant}" if variant else name)
+    replay.choose(mode)
+    if (shell := get_ipython()) is not None:
+        shell.set_custom_exc((Exception,), _explained)
+    print(mode)
+
+
+def _replay(name: str) -> replay.Live:
+    recording = Recording(settings().recordings_dir / f"{name}.json")
+    others = settings().letters_dir != ROOT / "data" / "letters"
+    return replay.Replay(recording, {"bedrock-agent-runtime.Retrieve": _retrieve}, fresh=others)
+
+
+def _retrieve(params: Params) -> Json:
+    from helpers.replay.index import open_index
+
+    return open_index(settings().letters_dir).retrieve(params)
+
+
+MODES: dict[str, Callable[[str], replay.Live]] = {"replay": _replay, "live": lambda name: replay.Live()}
+
+
+def _explained(*args: Any, **named: Any) -> None:
+    from helpers import explain
+
+    explain.show(*args, **named)
+
+
+def show(text: str) -> Markdown:
+    """`text` as Markdown whose dollar signs stay dollar signs: Jupyter takes $...$ for a formula."""
+    return Markdown(text.replace("$", "\\$"))  # type: ignore[no-untyped-call]
+
+
+def bars(labels: Sequence[str], values: Sequence[float], scale: str, title: str) -> None:
+    """A chart of horizontal bars, the first on top, for `values` from 0 to 1; `scale` says what they are."""
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=(8, 0.8 + 0.36 * len(labels)), layout="constrained")
+    axes.bar_label(axes.barh(range(len(labels)), values, color="#0072B2"), fmt="%.2f", padding=3)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set(xlabel=scale, xlim=(0, 1.1), title=title)
+    plt.show()

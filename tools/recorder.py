@@ -1,0 +1,234 @@
+"""Recording: AWS answers, and each answer is written down, scrubbed, as soon as it is there.
+
+It runs in the kernel of a notebook in live mode: `install` puts `Record` in the place of `Live`.
+"""
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.eventstream import EventStreamBuffer
+from botocore.response import StreamingBody
+from opensearchpy import Urllib3HttpConnection
+
+from helpers import replay, workshop
+from helpers.errors import WorkshopError
+from helpers.replay.recording import Json, Params, Recording, canonical, key, request_of
+from helpers.settings import settings
+from tools.scrub import scrub
+
+_KEPT_HEADERS = {"content-type", "etag", "x-amzn-errortype", "x-amz-bucket-region"}
+_SIGN_IN = re.compile(r"(sso|sso-oidc|signin|cognito-identity)\.|sts\.(?!GetCallerIdentity)")
+_STREAM = re.compile(r'"~stream (\d+)~"')
+
+
+def install(only: str = "") -> None:
+    """From now on live mode records; with `only`, just requests that contain it, or that have no answer yet."""
+    workshop.MODES["live"] = lambda name: Record(name, only)
+
+
+class Record(replay.Live):
+    """AWS answers, and `<name>.new.json` beside the recording keeps what it says."""
+
+    def __init__(self, name: str, only: str = ""):
+        """A `WorkshopError` if another process records the same notebook."""
+        folder = settings().recordings_dir
+        self.path = folder / f"{name}.new.json"
+        _lock(self.path)
+        self.path.unlink(missing_ok=True)  # of a run that was cut
+        self.recording = Recording(self.path)
+        self._old = Recording(folder / f"{name}.json") if only else None
+        self._only, self._stand_ins, self._secrets = only, dict[str, str](), tuple[str, ...]()
+        self._local, self._saving = threading.local(), threading.Lock()
+
+    def __str__(self) -> str:
+        return "Recording: calls go to your AWS account and cost money; each answer is written down."
+
+    def stand_in(self, name: str, kept: str) -> None:
+        self._stand_ins[name] = kept
+
+    def attach(self, session: botocore.session.Session) -> None:
+        found = session.get_credentials()
+        self._secrets = tuple(filter(None, found.get_frozen_credentials()[:3])) if found else ()
+        session.register("before-parameter-build", self._remember)
+        session.register("before-send", self._answer_from_old)
+        session.register("before-parse", self._take_down)
+
+    def connection(self) -> type:
+        record = self
+
+        class Recorded(Urllib3HttpConnection):
+            def perform_request(
+                self,
+                method: str,
+                url: str,
+                params: Mapping[str, Any] | None = None,
+                body: bytes | None = None,
+                timeout: float | None = None,
+                ignore: Collection[int] = (),
+                headers: Mapping[str, str] | None = None,
+            ) -> Any:
+                # Errors are answers too: take every status, raise below as a live connection does.
+                every = range(1000)
+                status, sent, text = super().perform_request(
+                    method, url, params, body, timeout, every, headers
+                )
+                kind = sent.get("content-type", "application/json")
+                asked = request_of({"path": url, "params": dict(params or {}), "body": body})
+                entry = {"call": f"opensearch.{method}", "origin": "service", "request": asked}
+                entry |= {"status": status, "headers": {"content-type": kind}}
+                record.keep({**entry, "body": readable(kind, text.encode())})
+                if not 200 <= status < 300 and status not in ignore:
+                    self._raise_error(status, text, kind)
+                return status, sent, text
+
+        return Recorded
+
+    def keep(self, entry: dict[str, Json]) -> dict[str, Json]:
+        """Take down one answer and save the file."""
+        named = self._named(entry)
+        self.recording.add(named)
+        self._save()
+        return named
+
+    def _save(self) -> None:
+        with self._saving:
+            save(self.recording, self.path, self._secrets)
+
+    def _named(self, entry: dict[str, Json]) -> dict[str, Json]:
+        text = json.dumps(entry)
+        for name, kept in self._stand_ins.items():
+            text = text.replace(name, kept)
+        found: dict[str, Json] = json.loads(scrub(text, self._secrets))
+        return found
+
+    def _remember(self, event_name: str, params: Params, **_: Any) -> None:
+        # Signing in may call another service before the answer comes, and a file is read while it is sent.
+        kept = {name: canonical(it) if hasattr(it, "read") else it for name, it in params.items()}
+        self._pending()[event_name.partition(".")[2]] = (kept, None)
+
+    def _pending(self) -> dict[str, tuple[Params, dict[str, Json] | None]]:
+        if not hasattr(self._local, "pending"):
+            self._local.pending = {}
+        found: dict[str, tuple[Params, dict[str, Json] | None]] = self._local.pending
+        return found
+
+    def _answer_from_old(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        """In a recording of some requests only: the old answer to each of the others, kept as it is."""
+        call = event_name.partition(".")[2]
+        if self._old is None or call not in self._pending():
+            return None
+        params, tried = self._pending()[call]
+        asked = self._named({"call": call, "request": request_of(params)})
+        if tried is not None or self._only in json.dumps(asked, ensure_ascii=False):
+            return None
+        entry = self._old.find(call, asked["request"])
+        if entry is None:
+            return None
+        if entry not in self.recording.entries:
+            self.keep(entry)
+        self._pending()[call] = (params, entry)
+        return replay.response(request.url, entry)
+
+    def _take_down(
+        self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any
+    ) -> None:
+        call = event_name.partition(".")[2]
+        if _SIGN_IN.match(call):
+            return
+        params, entry = self._pending()[call]
+        if self._old is not None and entry in self._old.entries:
+            return
+        body = response_dict["body"]
+        content = body if isinstance(body, bytes) else body.read()
+        if operation_model.has_event_stream_output:
+            response_dict["body"] = replay.Body(content)
+        elif operation_model.has_streaming_output:
+            response_dict["body"] = StreamingBody(replay.Body(content), len(content))
+        headers = {name.lower(): value for name, value in response_dict["headers"].items()}
+        answer = {
+            "status": response_dict["status_code"],
+            "headers": {name: headers[name] for name in sorted(_KEPT_HEADERS & headers.keys())},
+            "body": readable(headers.get("content-type", ""), content),
+        }
+        if entry is None:
+            asked = {"call": call, "origin": "service", "request": request_of(params)}
+            self._pending()[call] = (params, self.keep({**asked, **answer}))
+        else:  # a retry of the same call: only its last answer counts
+            entry.update(self._named(answer))
+            self._save()
+
+
+_locks: dict[Path, Any] = {}  # open files that no other process can lock; a lock goes with its process
+
+
+def _lock(path: Path) -> None:
+    """Keep other processes from recording into `path`; `WorkshopError` if one does."""
+    if path in _locks:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    file = Path(tempfile.gettempdir(), f"workshop-{name}.lock").open("w")  # noqa: SIM115 - held open on purpose
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        told = f"Another process records this notebook ({path.name}): wait for it, or end it."
+        raise WorkshopError(told) from error
+    _locks[path] = file
+
+
+def save(recording: Recording, path: Path, secrets: tuple[str, ...] = ()) -> None:
+    """Write the whole file at once, sorted, scrubbed, an event a line: readers see the old file or the new."""
+    streams: list[str] = []
+
+    def with_stream_apart(entry: dict[str, Json]) -> dict[str, Json]:
+        if "events" not in entry["body"]:
+            return entry
+        lines = (json.dumps(event, ensure_ascii=False) for event in entry["body"]["events"])
+        streams.append("[\n     " + ",\n     ".join(lines) + "\n    ]")
+        return {**entry, "body": {"events": f"~stream {len(streams) - 1}~"}}
+
+    entries = [with_stream_apart(entry) for entry in sorted(recording.entries, key=key)]
+    head = {"notebook": path.name.partition(".json")[0].removesuffix(".new"), "date": recording.date}
+    text = json.dumps({**head, "entries": entries}, ensure_ascii=False, indent=1)
+    text = scrub(_STREAM.sub(lambda found: streams[int(found[1])], text), secrets) + "\n"
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    beside.write_bytes(
+        text.encode("utf-8", "backslashreplace")
+    )  # half a character becomes \udXXX, as in JSON
+    os.replace(beside, path)
+
+
+def readable(content_type: str, content: bytes) -> dict[str, Json]:
+    """A response body as one of {"events"}, {"json"}, {"text"}, {"base64"}."""
+    if "eventstream" in content_type:
+        buffer = EventStreamBuffer()
+        buffer.add_data(content)
+        return {"events": [_event(message.headers, message.payload) for message in buffer]}
+    try:
+        text = content.decode()
+        return {"json": json.loads(text)} if "json" in content_type and text else {"text": text}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+    except json.JSONDecodeError:
+        return {"text": text}
+
+
+def _event(headers: dict[str, Any], payload: bytes) -> dict[str, Json]:
+    data = json.loads(payload or b"{}")
+    data.pop("p", None)  # padding of random length that hides the size of the text: noise in a file
+    if "bytes" in data:  # InvokeModelWithResponseStream wraps its JSON in base64
+        data = {"chunk": json.loads(base64.b64decode(data["bytes"]))}
+    if headers[":message-type"] == "exception":
+        return {"exception": headers[":exception-type"], "data": data}
+    return {"event": headers[":event-type"], "data": data}
