@@ -58,7 +58,7 @@ def settings() -> Settings:
     """The settings of this process, read once; `WorkshopError` names a wrong value or an unknown setting."""
     try:
         _refuse_unknown_names()
-        found = Settings(_env_file=_env_file())
+        found = Settings(_env_file=_env_file())  # type: ignore[call-arg]
     except UnicodeDecodeError as error:
         told = f"{_env_file()} is not UTF-8 text ({error.reason} at byte {error.start})."
         raise WorkshopError(f"{told} Save it as UTF-8, or copy .env.example again.") from error

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from helpers.settings import ROOT
-from tools import costs, record, run_notebooks
-from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, listening, write
+from tools import costs, record, run
+from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
 
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 LESSONS = [path for path in lessons() if not path.stem.startswith("00")]
@@ -42,7 +42,7 @@ def pasted(lesson: Path) -> tuple[nbformat.NotebookNode, costs.Use]:
     with TemporaryDirectory() as folder:
         copy, notes = Path(folder) / lesson.name, Path(folder) / "calls.jsonl"
         write(notebook, copy)
-        outcome = execute(copy, environment(), preamble=listening("costs", notes))
+        outcome = execute(copy, environment(), preamble=costs.listening(notes))
         assert not outcome.error, outcome.error
         return outcome.notebook, costs.use_of(lesson.stem, notes)
 
@@ -118,10 +118,10 @@ def test_dollars_and_quota_by_hand():
 
 
 def test_a_solution_and_its_lesson_do_not_overwrite_each_other(monkeypatch, tmp_path):
-    monkeypatch.setattr(run_notebooks, "BUILD", tmp_path)
+    monkeypatch.setattr(run, "BUILD", tmp_path)
     lesson = FOLDER / "04_financial_rag.ipynb"
     for path in (lesson, solution_of(lesson)):
-        run_notebooks.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
+        run.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
     pages = sorted(page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.html"))
     assert pages == ["html/04_financial_rag.html", "html/solutions/04_financial_rag.html"]
     assert "Solution" in (tmp_path / pages[1]).read_text(encoding="utf-8")

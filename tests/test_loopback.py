@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -22,25 +22,17 @@ import pytest
 import urllib3
 from anthropic.types import Message
 from botocore.config import Config
-from botocore.eventstream import ParserError
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
-    EndpointConnectionError,
     EventStreamError,
-    ReadTimeoutError,
 )
-from botocore.serialize import create_serializer
-from langchain_aws import AmazonKnowledgeBasesRetriever, ChatBedrockConverse
 
-from tests.loopback import NoAnswer, On, Raw, Reply, Script, Service, ServiceError, first_of, routes
+from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import (
     ERRORS,
     STREAM_ERRORS,
-    after,
     dropped,
-    garbled,
-    lognormal,
     max_tokens,
     refused,
     slow,
@@ -223,23 +215,6 @@ def test_a_result_arrives_as_it_was_given(service_name, operation, params, answe
         )
 
 
-def test_converse_gives_message_usage_and_what_was_asked():
-    picture = {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n"}}}
-    ask = {
-        "modelId": PROFILE_ARN,
-        "messages": [{"role": "user", "content": [{"text": "Größe?"}, picture]}],
-        "inferenceConfig": {"maxTokens": 50, "temperature": 0},
-        "additionalModelRequestFields": {"thinking": {"type": "adaptive", "n": 1.5}},
-    }
-    with Service(TALK) as service:
-        response = client(service).converse(**ask)
-        assert response["output"]["message"] == {"role": "assistant", "content": [{"text": "One two three."}]}
-        assert response["usage"] == {"inputTokens": 7, "outputTokens": 3, "totalTokens": 10}
-        assert response["stopReason"] == "end_turn"
-        assert repr(service.calls[0].params["inferenceConfig"]["temperature"]) == "0"
-        assert service.calls[0].params == ask
-
-
 def test_a_stream_gives_the_same_message():
     with Service(TALK) as service:
         events = list(client(service).converse_stream(**ASK)["stream"])
@@ -275,29 +250,6 @@ def test_invoke_model_stream_gives_events_of_the_messages_api():
         assert "".join(chunk.get("delta", {}).get("text", "") for chunk in chunks) == "One two three."
 
 
-@pytest.mark.parametrize("name", routes.SERVICES)
-def test_every_operation_of_a_service_finds_its_route(name):
-    """Built by botocore, for each operation, from the least that its input needs."""
-    unlike = []
-    model = session()._session.get_service_model(name)
-    serializer = create_serializer(model.protocol, include_validation=False)
-    sign = f"Credential=a/20260101/us-east-1/{model.signing_name}/aws4_request"
-    for operation in model.operation_names:
-        shape = model.operation_model(operation)
-        members = shape.input_shape.members if shape.input_shape else {}
-        labels = {n: "a/b:c" for n, m in members.items() if m.serialization.get("location") == "uri"}
-        request = serializer.serialize_to_request(labels, shape)
-        marker = {"query": operation, "json": request["headers"].get("X-Amz-Target")}.get(model.protocol, "")
-        route, found = routes.find(request["method"], request["url_path"], sign, marker)
-        if (route.service, route.operation.name) != (name, operation):
-            unlike.append(f"{operation} -> {route.service}.{route.operation.name}")
-        assert set(found.values()) <= {"a/b:c"}
-    tags = [
-        f"{verb} -> bedrock-agent.{verb}" for verb in ("ListTagsForResource", "TagResource", "UntagResource")
-    ]
-    assert unlike == (tags if name == "bedrock-agent-runtime" else [])
-
-
 # Refusals
 
 
@@ -322,62 +274,10 @@ def test_a_refusal_names_the_action_and_the_resource():
         assert f"on resource: {arn} because" in error_of(lambda: delete(vectorBucketArn=arn))[2]
 
 
-def test_the_texts_of_the_errors_table():
-    texts = {name: text for name, (_, _, text) in ERRORS.items()}
-    assert "with on-demand throughput isn\u2019t supported." in texts["bare id"]
-    assert texts["no access"] == "You don't have access to the model with the specified model ID."
-    for name, part in {
-        "too many tokens": "Too many tokens, please wait",
-        "too many requests": "Too many requests, please wait",
-        "per day": "per day",
-        "marketplace": "Marketplace actions",
-        "form missing": "use case details have not been submitted",
-        "end of life": "reached the end of its life",
-        "legacy": "marked by provider as Legacy",
-        "bad id": "model identifier is invalid",
-        "expired": "security token included in the request is expired",
-    }.items():
-        assert part in texts[name]
-
-
-def test_errors_of_the_json_protocol_name_their_type():
-    with Service(Script({}), On(refused("no access"))) as service:
-        code, status, message = error_of(client(service, "opensearchserverless").list_collections)
-        assert [code, status, message] == ERRORS["no access"]
-
-
-def test_an_error_becomes_the_exception_class_of_the_client():
-    with Service(TALK, On(refused("end of life"))) as service:
-        runtime = client(service)
-        with pytest.raises(runtime.exceptions.ResourceNotFoundException):
-            runtime.invoke_model(**INVOKE)
-
-
 def test_errors_of_sts_come_as_xml_with_its_own_codes():
     with Service(Script({}), On(refused("expired"))) as service:
         code, status, message = error_of(client(service, "sts").get_caller_identity)
         assert (code, status, message) == ("ExpiredToken", 403, ERRORS["expired"][2])
-
-
-def test_credentials_expire_half_way():
-    with Service(TALK, On(refused("expired"), calls=after(2))) as service:
-        runtime = client(service)
-        assert [runtime.converse(**ASK)["stopReason"] for _ in range(2)] == ["end_turn"] * 2
-        assert error_of(lambda: runtime.converse(**ASK))[0] == "ExpiredTokenException"
-        assert error_of(lambda: runtime.invoke_model(**INVOKE))[0] == "ExpiredTokenException"
-
-
-def test_botocore_retries_a_throttled_call_and_gives_up_on_a_refused_one():
-    faults = On(refused("too many tokens"), calls={1}), On(refused("bad id"), "InvokeModel")
-    with Service(TALK, *faults) as service:
-        runtime = client(service, retries={"total_max_attempts": 3, "mode": "standard"})
-        assert runtime.converse(**ASK)["ResponseMetadata"]["RetryAttempts"] == 1
-        assert error_of(lambda: runtime.invoke_model(**INVOKE))[0] == "ValidationException"
-        assert [call.outcome for call in service.calls] == [
-            "ThrottlingException",
-            "answered",
-            "ValidationException",
-        ]
 
 
 def test_faults_meet_the_operations_they_name():
@@ -393,25 +293,6 @@ def test_faults_meet_the_operations_they_name():
         assert text_of(list(runtime.converse_stream(**ASK)["stream"])) == "One two three."
 
 
-def test_chance_is_the_same_for_the_same_seed_whatever_the_order():
-    def outcomes(seed: int, workers: int) -> list[str]:
-        with Service(TALK, On(refused("too many requests"), probability=0.5), seed=seed) as service:
-            runtime = client(service)
-
-            def ask(_: int) -> None:
-                with suppress(runtime.exceptions.ThrottlingException):
-                    runtime.converse(**ASK)
-
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(ask, range(40)))
-            return [call.outcome for call in service.calls]
-
-    once = outcomes(1, 1)
-    assert {"answered", "ThrottlingException"} == set(once)
-    assert outcomes(1, 8) == once
-    assert outcomes(2, 1) != once
-
-
 # Connections
 
 
@@ -424,40 +305,11 @@ def test_a_connection_dropped_before_the_answer():
         assert [call.outcome for call in service.calls] == ["dropped", "answered"]
 
 
-def test_nobody_listens_after_the_end():
-    with Service(TALK) as service:
-        runtime = client(service)
-        runtime.converse(**ASK)
-    with pytest.raises(EndpointConnectionError):
-        runtime.converse(**ASK)
-
-
-def test_a_slow_answer_is_a_read_timeout():
-    with Service(TALK, On(slow(before=60))) as service, pytest.raises(ReadTimeoutError):
-        client(service, read_timeout=0.2).converse(**ASK)
-
-
 def test_a_stream_that_stalls_is_a_read_timeout_of_urllib3():
     with Service(TALK, On(slow(between=60), "ConverseStream")) as service:
         stream = client(service, read_timeout=0.2).converse_stream(**ASK)["stream"]
         with pytest.raises(urllib3.exceptions.ReadTimeoutError):
             list(stream)
-
-
-def test_latency_comes_from_the_distribution():
-    draws = []
-
-    def latency(rng):
-        draws.append(lognormal(median=0.01, sigma=0.5)(rng))
-        return draws[-1]
-
-    with Service(TALK, On(slow(latency))) as service:
-        runtime = client(service)
-        for _ in range(20):
-            runtime.converse(**ASK)
-        took = [call.ended - call.started for call in service.calls]
-    assert len(set(draws)) == 20 and min(draws) < 0.01 < max(draws)
-    assert all(seconds >= drawn for seconds, drawn in zip(took, draws, strict=True))
 
 
 @pytest.mark.parametrize("form", ["converse_stream", "invoke_model_with_response_stream"])
@@ -482,36 +334,6 @@ def test_an_exception_in_the_stream(form, name):
             next(stream)
         assert caught.value.response["Error"] == {"Code": name, "Message": STREAM_ERRORS[name]}
         assert list(stream) == []
-
-
-def test_a_stream_arrives_event_by_event():
-    gate = threading.Event()
-    sent = []
-
-    def events():
-        for event in Reply("One two.").result("ConverseStream", ASK)["stream"]:
-            if len(sent) == 2:
-                assert gate.wait(20)
-            sent.append(event)
-            yield event
-
-    with Service(Script({"bedrock-runtime.ConverseStream": lambda params: {"stream": events()}})) as service:
-        stream = iter(client(service).converse_stream(**ASK)["stream"])
-        first = [next(stream), next(stream)]
-        assert len(sent) == 2
-        assert service.calls[0].ended is None
-        gate.set()
-        assert first + list(stream) == sent
-
-
-def test_bodies_nobody_expects():
-    with Service(TALK, On(garbled(), calls={1, 3}), On(garbled(""), calls={2})) as service:
-        runtime = client(service)
-        for _ in range(2):
-            assert "output" not in runtime.converse(**ASK)
-        assert runtime.invoke_model(**INVOKE)["body"].read() == b"<html>Bad gateway</html>"
-    with Service(TALK, On(garbled())) as service, pytest.raises(ParserError):
-        list(client(service).converse_stream(**ASK)["stream"])
 
 
 # What is different about an answer
@@ -565,101 +387,7 @@ def test_max_tokens_cuts_the_text_in_all_four_forms(keep, left):
         assert chunks[-2]["delta"]["stop_reason"] == "max_tokens"
 
 
-def test_faults_add_up_and_leave_other_operations_alone():
-    answers = first_of(Script({"bedrock-agent-runtime.Retrieve": {"retrievalResults": [PASSAGE]}}), TALK)
-    with Service(answers, On(thinking()), On(max_tokens(3)), On(stream_ends(1))) as service:
-        content = client(service).converse(**ASK)["output"]["message"]["content"]
-        assert [next(iter(block)) for block in content] == ["reasoningContent", "text"]
-        assert content[1]["text"] == "One"
-        retrieved = client(service, "bedrock-agent-runtime").retrieve(
-            knowledgeBaseId=KB, retrievalQuery={"text": "Growth?"}
-        )
-        assert len(retrieved["retrievalResults"]) == 1
-
-
 # Who answers
-
-
-def test_a_script_gives_its_lines_in_turn_and_repeats_the_last():
-    lines = [
-        Reply("first"),
-        ServiceError("ConflictException", 409, "busy"),
-        lambda params: Reply(params["modelId"]),
-    ]
-    with Service(Script({"bedrock-runtime.Converse": lines})) as service:
-        runtime = client(service)
-        said = []
-        for _ in range(4):
-            try:
-                said.append(runtime.converse(**ASK)["output"]["message"]["content"][0]["text"])
-            except ClientError as error:
-                said.append(error.response["Error"]["Message"])
-        assert said == ["first", "busy", MODEL, MODEL]
-
-
-def test_a_plug_in_may_keep_state_and_refuse():
-    class KnowledgeBases:
-        def __init__(self) -> None:
-            self.names: dict[str, str] = {}
-
-        def __call__(self, service: str, operation: str, params: dict[str, Any]) -> Any:
-            match operation:
-                case "CreateKnowledgeBase":
-                    self.names[KB] = params["name"]
-                    return {"knowledgeBase": {**KNOWLEDGE_BASE, "name": params["name"]}}
-                case "DeleteKnowledgeBase" if self.names.pop(params["knowledgeBaseId"], None):
-                    return {"knowledgeBaseId": params["knowledgeBaseId"], "status": "DELETING"}
-                case "DeleteKnowledgeBase":
-                    raise ServiceError("ResourceNotFoundException", 404, "gone")
-            raise NoAnswer(operation)
-
-    with Service(first_of(KnowledgeBases(), TALK)) as service:
-        agent = client(service, "bedrock-agent")
-        create = {
-            "roleArn": "arn:aws:iam::123456789012:role/kb",
-            "knowledgeBaseConfiguration": {"type": "VECTOR"},
-        }
-        assert agent.create_knowledge_base(name="mine", **create)["knowledgeBase"]["name"] == "mine"
-        assert agent.delete_knowledge_base(knowledgeBaseId=KB)["status"] == "DELETING"
-        with pytest.raises(agent.exceptions.ResourceNotFoundException):
-            agent.delete_knowledge_base(knowledgeBaseId=KB)
-        assert client(service).converse(**ASK)["stopReason"] == "end_turn"
-
-
-def test_a_raw_answer_goes_out_as_it_is():
-    body = b'{"inputTokens": 5, "unknownToBotocore": 1}'
-    with Service(
-        lambda *_: Raw(body, headers={"content-type": "application/json", "x-extra": "1"})
-    ) as service:
-        response = client(service).count_tokens(modelId=MODEL, input={"converse": {}})
-        assert response["inputTokens"] == 5
-        assert response["ResponseMetadata"]["HTTPHeaders"]["x-extra"] == "1"
-
-
-@pytest.mark.parametrize(
-    ("answer", "code", "part"),
-    [
-        ({"inputTokens": "many"}, "LoopbackBadAnswer", "inputTokens"),
-        ({"tokens": 5}, "LoopbackBadAnswer", 'Unknown parameter in input: "tokens"'),
-        (lambda params: params["absent"], "LoopbackScriptError", "KeyError('absent')"),
-        ([], "LoopbackNoAnswer", "bedrock-runtime.CountTokens"),
-    ],
-)
-def test_a_mistake_in_a_script_reaches_its_author(answer, code, part):
-    with Service(Script({"bedrock-runtime.CountTokens": answer})) as service:
-        found, status, message = error_of(
-            lambda: client(service).count_tokens(modelId=MODEL, input={"converse": {}})
-        )
-        assert (found, status) == (code, 501 if code == "LoopbackNoAnswer" else 400)
-        assert part in message
-
-
-def test_a_mistake_in_an_event_reaches_its_author():
-    stream = [{"messageStart": {"role": "assistant"}}, {"messageStop": {"why": "end_turn"}}]
-    with Service(Script({"bedrock-runtime.ConverseStream": {"stream": stream}})) as service:
-        answer = client(service).converse_stream(**ASK)
-        with pytest.raises(EventStreamError, match='Unknown parameter in messageStop: "why"'):
-            list(answer["stream"])
 
 
 def test_what_is_not_signed_or_not_known_is_refused():
@@ -696,15 +424,6 @@ def test_sixteen_calls_at_a_time_are_counted():
             ask["modelId"] for ask in asked
         )
         assert all(one.started <= other.started for one, other in pairwise(service.calls))
-
-
-def test_one_after_the_other_on_one_connection_is_never_two_in_flight():
-    with Service(TALK) as service:
-        runtime = client(service)
-        for _ in range(50):
-            runtime.converse(**ASK)
-            list(runtime.converse_stream(**ASK)["stream"])
-        assert service.max_in_flight == 1
 
 
 def test_the_end_does_not_wait_for_slow_answers_or_open_connections():
@@ -768,54 +487,3 @@ def test_as_a_program(tmp_path):
 
 
 # LangChain
-
-
-def chat(service: Service) -> ChatBedrockConverse:
-    control = client(service, "bedrock")
-    return ChatBedrockConverse(model=MODEL, client=client(service), bedrock_client=control, max_tokens=50)
-
-
-def test_langchain_invoke_and_stream():
-    with Service(TALK) as service:
-        model = chat(service)
-        message = model.invoke("Hello?")
-        assert message.text == "One two three."
-        assert message.usage_metadata["total_tokens"] == 10
-        pieces = list(model.stream("Hello?"))
-        assert "".join(piece.text for piece in pieces) == "One two three."
-        assert [call.operation for call in service.calls] == ["Converse", "ConverseStream"]
-        assert service.calls[0].params["inferenceConfig"] == {"maxTokens": 50}
-
-
-def test_langchain_thinking_errors_and_broken_streams():
-    faults = (
-        On(thinking("Hm."), calls={1}),
-        On(refused("bare id"), calls={2}),
-        On(stream_ends(2, "throttlingException"), calls={3}),
-    )
-    with Service(TALK, *faults) as service:
-        model = chat(service)
-        message = model.invoke("Hello?")
-        assert message.content[0]["type"] == "reasoning_content"
-        assert message.text == "One two three."
-        assert "isn\u2019t supported" in error_of(lambda: model.invoke("Hello?"))[2]
-        with pytest.raises(EventStreamError, match="Too many tokens"):
-            list(model.stream("Hello?"))
-
-
-def test_langchain_retriever():
-    answers = Script({"bedrock-agent-runtime.Retrieve": {"retrievalResults": [PASSAGE]}})
-    with Service(answers, On(refused("no knowledge base"), calls={2})) as service:
-        retriever = AmazonKnowledgeBasesRetriever(
-            knowledge_base_id=KB,
-            retrieval_config={"vectorSearchConfiguration": {"numberOfResults": 4}},
-            client=client(service, "bedrock-agent-runtime"),
-        )
-        (document,) = retriever.invoke("Growth?")
-        assert document.page_content == "Revenue grew — 13 %."
-        assert document.metadata["score"] == 0.5
-        assert document.metadata["source_metadata"] == PASSAGE["metadata"]
-        asked = service.calls[0].params
-        assert asked["retrievalConfiguration"]["vectorSearchConfiguration"]["numberOfResults"] == 4
-        with pytest.raises(ClientError, match=f"Knowledge base with id {KB}"):
-            retriever.invoke("Growth?")

@@ -1,32 +1,26 @@
 """Every recorded answer says where it comes from, and has the form that the service's model gives it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import anthropic.types
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.endpoint import convert_to_response_dict
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError, create_parser
 from botocore.validate import ParamValidator
 
-from helpers.offline_index import open_index
-from helpers.recordings import ORIGINS, wire
-from helpers.recordings.file import Recording, key
+from helpers.replay import ORIGINS, response
+from helpers.replay.index import open_index
+from helpers.replay.recording import Recording, key
 from helpers.settings import ROOT
 from tools.notebooks import FOLDER
+from tools.scrub import scrub
 
 FOLDER_OF_RECORDINGS = ROOT / "data" / "recordings"
 FILES = sorted(FOLDER_OF_RECORDINGS.glob("*.json"))
-ENTRIES = [
-    pytest.param(entry, id=f"{path.stem}-{n}")
-    for path in FILES
-    for n, entry in enumerate(Recording(path).entries)
-]
-HEADERS = {True: "application/vnd.amazon.eventstream", False: "application/json"}
+NAMED = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def provenance_problem(entry: dict[str, Any]) -> str:
@@ -46,12 +40,10 @@ def form_problem(entry: dict[str, Any]) -> str:
     """What botocore's service model finds wrong with the response; empty if nothing."""
     service, _, name = entry["call"].partition(".")
     operation = _model(service).operation_model(name)
-    body = entry["body"]
-    headers = {"content-type": HEADERS["events" in body], **entry.get("headers", {})}
-    response = AWSResponse("", entry.get("status", 200), headers, wire.RawBody(wire.raw(body)))
     parser = create_parser(_model(service).resolved_protocol)
     try:
-        parsed = parser.parse(convert_to_response_dict(response, operation), operation.output_shape)
+        answer = convert_to_response_dict(response("", entry), operation)
+        parsed = parser.parse(answer, operation.output_shape)
     except (ValueError, TypeError, ResponseParserError) as error:
         return str(error)
     parsed.pop("ResponseMetadata")
@@ -89,28 +81,32 @@ def test_there_is_a_recording_for_each_lesson_and_no_other():
     assert FILES and {path.name.partition(".")[0] for path in FILES} <= lessons
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_an_entry_says_where_it_comes_from(entry):
-    assert provenance_problem(entry) == ""
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_an_entry_has_the_form_of_its_operation(entry):
-    if not entry["call"].startswith("opensearch."):
-        assert form_problem(entry) == ""
-    if entry["call"] == "bedrock-runtime.InvokeModel":
-        message = anthropic.types.Message.model_validate(entry["body"]["json"], strict=True)
-        assert message.content and message.usage.output_tokens > 0
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_entries_are_sorted_and_what_the_index_found_is_what_it_finds(path, tmp_path):
+@NAMED
+def test_entries_say_where_they_come_from_and_have_the_form_of_their_operation(path):
     entries = Recording(path).entries
-    assert [key(entry) for entry in entries] == sorted(key(entry) for entry in entries)
-    index = open_index(ROOT / "data" / "letters", tmp_path)
+    assert entries and [key(entry) for entry in entries] == sorted(key(entry) for entry in entries)
     for entry in entries:
+        assert provenance_problem(entry) == ""
+        if not entry["call"].startswith("opensearch."):
+            assert form_problem(entry) == "", entry["request"]
+        if entry["call"] == "bedrock-runtime.InvokeModel":
+            message = anthropic.types.Message.model_validate(entry["body"]["json"], strict=True)
+            assert message.content and message.usage.output_tokens > 0
+
+
+@NAMED
+def test_what_the_index_found_is_what_it_finds(path):
+    index = open_index(ROOT / "data" / "letters")
+    for entry in Recording(path).entries:
         if entry["origin"] == "index":
             assert entry["body"]["json"] == json.loads(json.dumps(index.retrieve(entry["request"])))
+
+
+@NAMED
+def test_nothing_secret_or_private_is_in_a_recording(path):
+    text = path.read_text(encoding="utf-8")
+    assert scrub(text) == text
+    assert not any(word in text for word in ("/home/", "/Users/", "/work/", "/root/"))
 
 
 def _good() -> dict[str, Any]:
@@ -150,20 +146,3 @@ def test_control_a_message_of_another_form_is_refused():
         anthropic.types.Message.model_validate(
             {"id": "x", "type": "message", "role": "assistant"}, strict=True
         )
-
-
-def test_nothing_secret_or_private_is_in_a_recording():
-    from helpers.recordings.scrub import scrub
-
-    for path in FILES:
-        text = path.read_text(encoding="utf-8")
-        assert scrub(text) == text, path.name
-        assert not any(word in text for word in ("/home/", "/Users/", "/work/", "/root/")), path.name
-
-
-def test_a_planted_secret_is_found(tmp_path: Path):
-    from helpers.recordings.scrub import scrub
-
-    assert (
-        scrub('{"arn": "arn:aws:iam::987654321098:role/x"}') != '{"arn": "arn:aws:iam::987654321098:role/x"}'
-    )

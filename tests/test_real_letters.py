@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from helpers.settings import ROOT
-from tools import run_notebooks
+from tools import run
 from tools.notebooks import FOLDER, write
 
 LETTERS = ROOT / os.environ.get("WORKSHOP_LETTERS_DIR", "../shared/letters")
@@ -30,9 +30,9 @@ def test_the_retrieval_part_runs_over_the_real_letters(tmp_path, monkeypatch, ca
     copy = tmp_path / "retrieval_part.ipynb"
     write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), copy)
     monkeypatch.setenv("WORKSHOP_LETTERS_DIR", str(LETTERS.resolve()))
-    monkeypatch.setattr(run_notebooks, "BUILD", tmp_path)
+    monkeypatch.setattr(run, "BUILD", tmp_path)
 
-    assert run_notebooks.main([str(copy)]) == 0, capsys.readouterr().out
+    assert run.main([str(copy)]) == 0, capsys.readouterr().out
     done = nbformat.read(tmp_path / "notebooks" / copy.name, as_version=4)
     table = next(output.data["text/markdown"] for output in done.cells[2].outputs if "data" in output)
     assert len(asking) >= 3 and len(pictures) == 1

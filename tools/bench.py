@@ -15,11 +15,12 @@ from pathlib import Path
 
 import nbformat
 
-from helpers import batch, clients, layer_checks, recordings, sandbox
-from helpers.recordings.file import Recording
+from helpers import batch, clients, workshop
+from helpers.replay.recording import Recording, request_of
 from helpers.settings import PREFIX, ROOT, settings
 from tests.loopback import Reply, Script, Service
 from tools.notebooks import FOLDER, all_notebooks, environment, execute, write
+from tools.recorder import save
 
 ENTRIES = 200
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
@@ -46,20 +47,20 @@ def start(mode: str, folder: Path, **env: str) -> None:
     """Choose the recording "bench" in `folder` in the given mode."""
     os.environ.update({"WORKSHOP_MODE": mode, "WORKSHOP_RECORDINGS_DIR": str(folder), **env})
     settings.cache_clear()
-    recordings.use("bench")
+    workshop.start("bench")
 
 
 def replay_against_loopback(folder: Path) -> None:
     """A replayed call beside the same call over HTTP to a service on this machine."""
     answer = Reply("An answer of a hundred characters or so. " * 3)
-    recording = Recording(folder / "bench.json")
+    recording = Recording(folder / "none.json")
     for number in range(ENTRIES):
         body = {"json": answer.result("Converse", {"modelId": "m.x"})}
-        request = recordings.request_of(question(number))
+        request = request_of(question(number))
         recording.add(
             {"call": "bedrock-runtime.Converse", "origin": "model", "request": request, "body": body}
         )
-    recording.save()
+    save(recording, folder / "bench.json")
     start("replay", folder)
     replay_client = clients.client("bedrock-runtime")
     replay = ms_a_call(lambda number: replay_client.converse(**question(number)))
@@ -122,16 +123,16 @@ def service(folder: Path, *faults: dict[str, object]) -> Iterator[tuple[str, lis
         process.wait()
 
 
-def batch_against_the_ideal(folder: Path) -> None:
-    """200 calls of 200 ms, 16 in flight, beside 200 x 0.2 / 16 seconds; then with a fifth throttled."""
-    calls, seconds, at_most = 200, 0.2, 16
-    ideal = calls * seconds / at_most
+def batch_against_quota_and_ideal(folder: Path) -> None:
+    """320 calls of 200 ms, 16 in flight: beside 320 x 0.2 / 16 seconds, and beside quotas of the service."""
+    calls, seconds, at_most = 320, 0.2, 16
     slow = {"fault": "slow", "with": [seconds], "operation": "Converse"}
-    some = {"fault": "refused", "with": ["too many requests"], "probability": 0.2}
-    for name, faults in (("no fault", [slow]), ("a fifth throttled", [some, slow])):
+    for rate, burst in ((0, 0), (40, 40), (20, 5), (10, 60)):
+        quota = [{"fault": "quota", "with": [rate, burst], "operation": "Converse"}] if rate else []
+        best = calls * seconds / at_most if not rate else max(1, calls - burst) / rate
         took = []
-        for _ in range(3):
-            with service(folder, *faults) as (url, told):
+        for _ in range(1 if rate else 3):
+            with service(folder, *quota, slow) as (url, told):
                 start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
                 runtime = clients.client("bedrock-runtime")
                 runtime.converse(
@@ -147,13 +148,13 @@ def batch_against_the_ideal(folder: Path) -> None:
                     )
                 took.append(time.perf_counter() - begin)
             seen = json.loads(told[0])["calls"]
-            answered = seen["bedrock-runtime.Converse answered"]
-            assert len(results) == answered - 1 == calls, "each result once"
-        shares = ", ".join(f"{ideal / each:.0%}" for each in sorted(took))
+            assert len(results) == seen["bedrock-runtime.Converse answered"] - 1 == calls, "each result once"
+        name = f"quota of {rate} a second, burst {burst}" if rate else "no quota"
+        shares = ", ".join(f"{best / each:.0%}" for each in sorted(took))
+        refused = seen.get("bedrock-runtime.Converse ThrottlingException", 0)
         print(
-            f"batch of {calls} calls, {seconds} s each, {at_most} in flight, {name}: {shares} of the ideal {ideal} s"
+            f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best, {best:.1f} s; {refused} refused"
         )
-        print(f"  {len(results)} results, {sum(seen.values())} requests in the last run, none answered twice")
 
 
 def replay_against_vcrpy(folder: Path) -> None:
@@ -200,7 +201,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     with tempfile.TemporaryDirectory() as name:
-        batch_against_the_ideal(Path(name))
+        batch_against_quota_and_ideal(Path(name))
         replay_against_loopback(Path(name))
         replay_against_vcrpy(Path(name))
         first_token_against_the_service(Path(name))

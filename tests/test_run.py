@@ -1,0 +1,165 @@
+"""`make run` and the environment under it: interrupted, half-made, moved, started twice, without a network device."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.settings import ROOT
+from tools.notebooks import environment, execute, write
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    """A notebook with these code cells."""
+    write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells]), path)
+    return path
+
+
+@posix
+def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
+    mark = tmp_path / "second"
+    first = notebook(
+        tmp_path / "first.ipynb", f"open({str(tmp_path / 'on')!r}, 'w')\nimport time\ntime.sleep(60)"
+    )
+    second = notebook(tmp_path / "second.ipynb", f"open({str(mark)!r}, 'w')")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.run", str(first), str(second)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    limit = time.monotonic() + 60
+    while not (tmp_path / "on").exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the kernel gets it too
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (
+        said.strip().splitlines()[-1].startswith("Stopped") and "FAILED" not in said and "Error" not in said
+    )
+    assert not mark.exists()
+
+
+def test_a_notebook_that_fails_says_after_how_many_cells_and_the_others_run(tmp_path):
+    outcome = execute(notebook(tmp_path / "x.ipynb", "1", "1 / 0", "2"), environment())
+    assert outcome.cells == 2 and outcome.error == "ZeroDivisionError: division by zero"
+    again = execute(
+        notebook(tmp_path / "y.ipynb", "1"), {**environment(), "PATH": "", "PYTHONHOME": "/nowhere"}
+    )
+    assert again.cells == 0 and again.error
+
+
+def test_a_drawing_backend_of_ones_own_and_an_odd_env_file_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    odd = tmp_path / ".env"
+    odd.write_bytes("WORKSHOP_MODE=live".encode("utf-16"))
+    monkeypatch.setenv("WORKSHOP_ENV_FILE", str(odd))
+    cells = (
+        "from helpers import workshop\nworkshop.start('00_setup_check')",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+    )
+    outcome = execute(notebook(tmp_path / "x.ipynb", *cells), environment())
+    assert not outcome.error
+    assert any("image/png" in output.get("data", {}) for output in outcome.notebook.cells[1].outputs)
+
+
+@posix
+def test_without_the_loopback_interface_it_says_so_at_once(tmp_path):
+    namespace = ["unshare", "--user", "--map-root-user", "--net"]
+    if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this system gives no namespace")
+    command = [*namespace, sys.executable, "-m", "tools.run", str(notebook(tmp_path / "x.ipynb", "1"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "loopback interface" in done.stderr
+
+
+# The environment, made by a Python that only notes what it is asked
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with make_env.sh, lock files, and a stub of Python; `make()` runs the script."""
+    folder = tmp_path / "project"
+    (folder / "tools").mkdir(parents=True)
+    shutil.copy(ROOT / "tools" / "make_env.sh", folder / "tools")
+    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
+        (folder / name).write_text("x")
+    stub = folder / "python"
+    stub.write_text(
+        "#!/bin/sh\n"
+        'echo "$@" >> log\n'
+        'case "$*" in *"-m venv"*) mkdir -p .venv/bin && cp python .venv/bin/python ;;\n'
+        '*"uv pip install"*) if [ -e slow ]; then sleep 5; fi ;; esac\n'
+    )
+    stub.chmod(0o755)
+    (folder / "log").touch()
+
+    def make(what="run", background=False, where=folder):
+        command = ["sh", str(where / "tools" / "make_env.sh"), what]
+        options = {"env": {**os.environ, "PYTHON": "./python"}, "stderr": subprocess.PIPE, "text": True}
+        if background:
+            return subprocess.Popen(command, start_new_session=True, **options)
+        (where / "log").write_text("")
+        done = subprocess.run(command, timeout=60, **options)
+        assert done.returncode == 0, done.stderr
+        return (where / "log").read_text()
+
+    make.folder = folder
+    return make
+
+
+def made(log):
+    """How often an environment was made, and how often packages were installed."""
+    return log.count("-m venv"), log.count("uv pip install")
+
+
+@posix
+def test_an_environment_is_made_once_and_renewed_when_the_lock_changes(project):
+    assert made(project()) == (1, 2) and made(project()) == (0, 0)
+    assert made(project("dev")) == (0, 1) and made(project("dev")) == (0, 0)
+    (project.folder / "requirements.lock").write_text("y")
+    assert made(project()) == (0, 2)
+
+
+@posix
+@pytest.mark.parametrize("spoil", ["a file", "half made", "no python", "moved"])
+def test_an_environment_that_cannot_be_used_is_made_again(spoil, project):
+    where, environment = project.folder, project.folder / ".venv"
+    if spoil == "a file":
+        environment.write_text("")
+    elif spoil == "half made":
+        (environment / "bin").mkdir(parents=True)
+        (environment / "bin" / "python").symlink_to("/bin/false")
+    else:
+        project()
+    if spoil == "no python":
+        (environment / "bin" / "python").unlink()
+    elif spoil == "moved":
+        where = where.rename(where.parent / "renamed")
+    assert made(project(where=where)) == (1, 2)
+
+
+@posix
+def test_an_interrupted_first_run_does_not_break_the_next(project):
+    (project.folder / "slow").touch()
+    process = project(background=True)
+    limit = time.monotonic() + 30
+    while "uv pip install" not in (project.folder / "log").read_text() and time.monotonic() < limit:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) != 0
+    (project.folder / "slow").unlink()
+    assert made(project())[1] == 2 and made(project()) == (0, 0)
+
+
+@posix
+def test_two_first_runs_at_once_make_one_environment(project):
+    both = [project(background=True) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert made((project.folder / "log").read_text()) == (1, 2)
