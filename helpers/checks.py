@@ -115,15 +115,17 @@ def _model() -> Row:
 def _access() -> Row:
     bare = "anthropic." + models.resolve().id.rpartition("anthropic.")[2]
     state = clients.client("bedrock").get_foundation_model_availability(modelId=bare)
+    agreement = state["agreementAvailability"]["status"]
     conditions = {
-        "agreement": state["agreementAvailability"]["status"] == "AVAILABLE",
+        "agreement": agreement in ("AVAILABLE", "NOT_AVAILABLE"),
         "authorization": state["authorizationStatus"] == "AUTHORIZED",
         "entitlement": state["entitlementAvailability"] == "AVAILABLE",
         "region": state["regionAvailability"] == "AVAILABLE",
     }
     if missing := ", ".join(name for name, is_met in conditions.items() if not is_met):
         return Row("model access", f"no: {missing}", "attach data/policies/learner.json, or ask your admin")
-    return Row("model access", "granted")
+    # Before the first call of a model in an account there may be none; the call itself accepts it.
+    return Row("model access", "granted" + "; the first call accepts the agreement" * (agreement != "AVAILABLE"))
 
 
 def _knowledge_base() -> Row:

@@ -40,7 +40,7 @@ from tests.loopback.faults import (
     thinking,
 )
 
-MODEL = "us.anthropic.claude-haiku-5-5"
+MODEL = "us.anthropic.claude-haiku-4-5"
 PROFILE_ARN = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{MODEL}"
 KB = "KB12345678"
 ASK: dict[str, Any] = {"modelId": MODEL, "messages": [{"role": "user", "content": [{"text": "Hello?"}]}]}

@@ -1,0 +1,146 @@
+"""The rule book: every rule breaks once and is seen; every notebook is run with all rules on."""
+
+import json
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.loopback import Reply, Script, Service
+from tests.loopback.rules import RULES, RuleBook
+
+SONNET, HAIKU = "global.anthropic.claude-sonnet-5-5", "us.anthropic.claude-haiku-4-5"
+FORMAT = {"type": "json_schema", "structure": {"jsonSchema": {"name": "x", "schema": "{}"}}}
+TOOLS = {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}]}
+S3 = {"s3Uri": "s3://b/x.jsonl"}
+JOB = {
+    "jobName": "boards",
+    "roleArn": "arn:aws:iam::111122223333:role/x",
+    "modelId": "anthropic.claude-haiku-4-5",
+    "inputDataConfig": {"s3InputDataConfig": S3},
+    "outputDataConfig": {"s3OutputDataConfig": S3},
+}
+
+
+def talk(model=SONNET, text="?", **more):
+    """A Converse request."""
+    return {"modelId": model, "messages": [{"role": "user", "content": [{"text": text}]}], **more}
+
+
+def body(**more):
+    """An InvokeModel request."""
+    return {"modelId": SONNET, "body": json.dumps({"max_tokens": 4000, "messages": [], **more})}
+
+
+def search(condition):
+    """A Retrieve request with a filter."""
+    settings = {"vectorSearchConfiguration": {"filter": condition}}
+    return {
+        "knowledgeBaseId": "KB12345678",
+        "retrievalQuery": {"text": "?"},
+        "retrievalConfiguration": settings,
+    }
+
+
+CACHED = [{"text": "short"}, {"cachePoint": {"type": "default"}}, {"text": "?"}]
+USAGE = {
+    "inputTokens": 1,
+    "outputTokens": 1,
+    "totalTokens": 2,
+    "cacheReadInputTokens": 9,
+    "cacheWriteInputTokens": 9,
+}
+MESSAGE = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}},
+    "stopReason": "end_turn",
+}
+METADATA = {"x-amz-bedrock-kb-document-page-number": 0.0}
+ARN = "arn:aws:bedrock:us-east-1:111122223333:model-invocation-job/abcdefghijkl"
+ANSWERS = {
+    "bedrock-runtime.Converse": {**MESSAGE, "usage": USAGE, "metrics": {"latencyMs": 1}},
+    "bedrock-runtime.InvokeModel": Reply("Yes."),
+    "bedrock-runtime.CountTokens": {"inputTokens": 3},
+    "bedrock-agent-runtime.Retrieve": {"retrievalResults": [{"content": {"text": "x"}, "metadata": METADATA}]},
+    "bedrock.CreateModelInvocationJob": {"jobArn": ARN},
+    "bedrock.GetFoundationModelAvailability": {
+        "modelId": "anthropic.claude-sonnet-5-5",
+        "agreementAvailability": {"status": "AVAILABLE"},
+        "authorizationStatus": "AUTHORIZED",
+        "entitlementAvailability": "AVAILABLE",
+        "regionAvailability": "AVAILABLE",
+    },
+}  # fmt: skip
+# For each rule a request that meets it, and one beside it that does not.
+BROKEN = {
+    1: ("converse", talk(outputConfig={"textFormat": FORMAT}), talk(HAIKU, outputConfig={"textFormat": FORMAT})),
+    2: ("converse", talk(toolConfig={**TOOLS, "toolChoice": {"any": {}}}),
+        talk(toolConfig={**TOOLS, "toolChoice": {"auto": {}}})),
+    3: ("converse", talk(inferenceConfig={"maxTokens": 50}), talk(HAIKU, inferenceConfig={"maxTokens": 50})),
+    4: ("converse", talk(text=" \n"), talk()),
+    5: ("converse", talk(inferenceConfig={"temperature": 0.5}), talk(HAIKU, inferenceConfig={"temperature": 0.5})),
+    6: ("retrieve", search({"equals": {"key": "year", "value": 2021}}), None),
+    13: ("create_model_invocation_job", {**JOB, "modelId": "anthropic.claude-sonnet-5"}, JOB),
+    14: ("converse", talk("jp.anthropic.claude-sonnet-5-5"), talk()),
+    15: ("retrieve", search({"in": {"key": "year", "value": [2021]}}),
+         search({"equals": {"key": "year", "value": 2021}})),
+    16: ("converse", {**talk(), "messages": [{"role": "user", "content": CACHED}]},
+         {**talk(), "messages": [{"role": "user", "content": [{"text": "long " * 600}, *CACHED[1:]]}]}),
+    17: ("count_tokens", {"modelId": "anthropic.claude-sonnet-5-5", "input": {"converse": {"messages": []}}},
+         {"modelId": "anthropic.claude-haiku-4-5", "input": {"converse": {"messages": []}}}),
+    18: ("get_foundation_model_availability", {"modelId": "anthropic.claude-sonnet-5-5"}, None),
+    19: ("create_model_invocation_job", {**JOB, "roleArn": "name-of-a-role"}, JOB),
+}  # fmt: skip
+SERVICES = {
+    "converse": "bedrock-runtime",
+    "count_tokens": "bedrock-runtime",
+    "retrieve": "bedrock-agent-runtime",
+}
+
+
+@pytest.fixture
+def answer():
+    """What the stand-in says to a request, with some rules off: its answer, or code and text of its refusal."""
+
+    def ask(operation, params, off=()):
+        once = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
+        with Service(Script(ANSWERS), rules=RuleBook(off)) as service:
+            session = boto3.Session("x", "x", region_name="us-east-1")
+            client = session.client(SERVICES.get(operation, "bedrock"), endpoint_url=service.url, config=once)
+            try:
+                found = getattr(client, operation)(**params)
+            except ClientError as error:
+                return error.response["Error"]["Code"], error.response["Error"]["Message"]
+            found.pop("ResponseMetadata")
+            return found
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule.number in BROKEN], ids=lambda rule: f"rule {rule.number}"
+)
+def test_a_rule_breaks_once_and_only_where_it_should(rule, answer):
+    operation, meets, beside = BROKEN[rule.number]
+    told = answer(operation, meets)
+    if rule.refuses:
+        assert told == (rule.error[0], rule.error[2])
+    assert answer(operation, meets, off=[rule.number]) != told
+    if beside:
+        assert not isinstance(answer(operation, beside), tuple)
+
+
+def test_thinking_may_leave_no_text_and_little_effort_leaves_some(answer):
+    def kinds(limit, **more):
+        found = answer("converse", talk(inferenceConfig={"maxTokens": limit}, **more))
+        return [next(iter(part)) for part in found["output"]["message"]["content"]], found["stopReason"]
+
+    assert kinds(2000) == (["reasoningContent"], "max_tokens")
+    assert kinds(2000, outputConfig={"effort": "low"}) == (["reasoningContent", "text"], "end_turn")
+
+
+def test_every_rule_has_a_source_and_is_tried(report):
+    lines = [f"  {rule.number:>2} {'' if rule.sure else '(?) '}{rule.calls}: {rule.says}" for rule in RULES]
+    report("\n".join([f"{len(RULES)} rules of the service:", *lines]))
+    assert all(rule.source and rule.says and rule.checked for rule in RULES)
+    assert len({rule.number for rule in RULES}) == len(RULES)
