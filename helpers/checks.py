@@ -28,6 +28,7 @@ class Row:
 def offline() -> list[Row]:
     """What every learner needs, account or not."""
     what = {"replay": "recorded answers, no account, no cost", "live": "your account, costs money"}
+    what["server"] = "a server of your choice answers in place of Claude"
     return [_python(), _packages(), _documents(), Row("mode", f"{settings().mode}: {what[settings().mode]}")]
 
 
@@ -125,7 +126,9 @@ def _access() -> Row:
     if missing := ", ".join(name for name, is_met in conditions.items() if not is_met):
         return Row("model access", f"no: {missing}", "attach data/policies/learner.json, or ask your admin")
     # Before the first call of a model in an account there may be none; the call itself accepts it.
-    return Row("model access", "granted" + "; the first call accepts the agreement" * (agreement != "AVAILABLE"))
+    return Row(
+        "model access", "granted" + "; the first call accepts the agreement" * (agreement != "AVAILABLE")
+    )
 
 
 def _knowledge_base() -> Row:

@@ -41,7 +41,7 @@ def session() -> boto3.Session:
 def _session(mode: replay.Live) -> boto3.Session:
     core = _isolated_session() if mode.offline else botocore.session.Session()
     mode.attach(core)
-    for service in () if mode.offline else ("bedrock-runtime", "bedrock-agent-runtime"):
+    for service in ("bedrock-runtime", "bedrock-agent-runtime") if mode.attempts > 1 else ():
         core.get_component("event_emitter").register_first(f"needs-retry.{service}", _try_again)
     core.register("after-call", _refuse_empty)
     core.set_default_client_config(_config())
@@ -86,12 +86,11 @@ def opensearch(endpoint: str) -> Any:
 
 
 def _config() -> Config:
-    common = {"connect_timeout": 10, "max_pool_connections": 32}
-    if replay.active().offline:  # one attempt, no signature: nobody reads them
-        once = {"total_max_attempts": 1, "mode": "standard"}
-        return Config(retries=once, user_agent=USER_AGENT, signature_version=UNSIGNED, **common)
-    patient = {"total_max_attempts": 8, "mode": "standard"}  # and a long answer takes minutes
-    return Config(retries=patient, read_timeout=600, user_agent_extra=USER_AGENT, **common)
+    tries = {"total_max_attempts": replay.active().attempts, "mode": "standard"}
+    common = {"connect_timeout": 10, "max_pool_connections": 32, "retries": tries}
+    if replay.active().offline:  # no signature: nobody reads it
+        return Config(user_agent=USER_AGENT, signature_version=UNSIGNED, **common)
+    return Config(read_timeout=600, user_agent_extra=USER_AGENT, **common)  # a long answer takes minutes
 
 
 def _isolated_session() -> botocore.session.Session:

@@ -33,6 +33,7 @@ _CUT = (
 # Regular expressions on "code: text" of the service's refusals; the first that fits counts. The texts are those of
 # live answers in public issue threads. The words may use {text}, and {model}, {alias}, {region}, ... of the call.
 _REFUSALS = {
+    r" refused (the request \(|to go on: )": "{text}",  # the words of a server of the learner's own
     r"throttl.*per day": "Your account has used up its tokens of today for {model}; to wait a minute does not help. "
     "Next: go on tomorrow, choose another WORKSHOP_MODEL, or ask for more under Service Quotas.",
     r"throttl|TooManyRequests": "Your account has sent Bedrock more than it may in a minute ({text}) "

@@ -50,6 +50,13 @@ class Model:
     status: str
     end_of_life: date | None
 
+    served: bool = False  # a server of the learner's own answers in its place
+
+    @property
+    def whose(self) -> str:
+        """Whose answers these are, for titles and scores."""
+        return replay.active().whose or self.alias
+
     @property
     def version(self) -> tuple[int, ...]:
         """Version numbers of the alias: claude-sonnet-5-5 is (5, 5)."""
@@ -58,7 +65,7 @@ class Model:
     @property
     def thinks(self) -> bool:
         """Whether an answer may begin with thinking, which counts against max tokens and is billed as output."""
-        return self.version >= (5,)
+        return self.version >= (5,) and not self.served
 
     @property
     def structured(self) -> bool:
@@ -67,7 +74,7 @@ class Model:
         Source: the Bedrock user guide's page on structured outputs, and refusals in public issue threads
         (anthropics/anthropic-sdk-python#1759, 2026-11-24).
         """
-        return self.alias == "claude-opus-4-1" or (4, 5) <= self.version < (4, 7)
+        return not self.served and (self.alias == "claude-opus-4-1" or (4, 5) <= self.version < (4, 7))
 
     def effort(self, level: str, messages: bool = False) -> dict[str, Any]:
         """Part of a Converse request (or of a Messages body) that asks for little or much thinking.
@@ -88,13 +95,17 @@ class Model:
 
     def receipt(self, usage: dict[str, Any], response: dict[str, Any]) -> str:
         """One line: tokens in and out, their cost, and whether `response` only estimates them."""
-        tokens_in, tokens_out, *_ = _counts(usage)
+        tokens_in, tokens_out, *cached = _counts(usage)
+        if self.served:  # what the server has in its cache counts as well
+            return f"{tokens_in + sum(cached):,} tokens in, {tokens_out:,} out, counted by {self.whose}"
         note = "; token counts are estimates" if replay.estimated(response) else ""
         price = f"${self.cost(usage):.4f}" if self.alias in PRICES else "no price known"
         return f"{tokens_in:,} tokens in, {tokens_out:,} out: {price} (prices of {PRICES_DATE}{note})"
 
     def __str__(self) -> str:
         """One line for a set-up cell."""
+        if self.served:
+            return f"{self.whose} answers what the cells ask of {self.id}"
         price = f"${self.prices[0]:.2f} in, ${self.prices[1]:.2f} out a million tokens"
         price = price if self.alias in PRICES else "no price known"
         ends = f", end of life {self.end_of_life}" if self.end_of_life else ""
@@ -133,7 +144,8 @@ def resolve(alias: str = "") -> Model:
             f"{wanted} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in "
             f"{clients.region()}: {', '.join(offered) or 'none'}. Choose one of those, or another model."
         )
-    return Model(wanted, min(own, key=_preference), life.get(wanted, {}).get("status", "ACTIVE"), ends)
+    status = life.get(wanted, {}).get("status", "ACTIVE")
+    return Model(wanted, min(own, key=_preference), status, ends, served=settings().mode == "server")
 
 
 def _offered() -> tuple[dict[str, Any], dict[str, list[str]], dict[str, list[str]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import WorkshopError
@@ -23,11 +23,14 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    mode: Literal["replay", "live"] = "replay"
+    mode: Literal["replay", "server", "live"] = "replay"
     language: Literal["en", "zh"] = "en"
     region: str = ""
     model: str = "claude-sonnet-5-5"
     geography: str = "global"
+    server_url: str = "http://localhost:11434"
+    server_model: str = ""
+    server_key: SecretStr = SecretStr("")
     knowledge_base_id: str = ""
     store: Literal["opensearch", "s3vectors"] = "opensearch"
     id: str = Field(default="", pattern=r"^([a-z0-9]{4,12})?$")

@@ -23,10 +23,16 @@ def start(name: str, variant: str = "") -> None:
     print(mode)
 
 
-def _replay(name: str) -> replay.Live:
+def _replay(name: str, kind: type[replay.Replay] = replay.Replay) -> replay.Live:
     recording = Recording(settings().recordings_dir / f"{name}.json")
     others = settings().letters_dir != ROOT / "data" / "letters"
-    return replay.Replay(recording, {"bedrock-agent-runtime.Retrieve": _retrieve}, fresh=others)
+    return kind(recording, {"bedrock-agent-runtime.Retrieve": _retrieve}, fresh=others)
+
+
+def _server(name: str) -> replay.Live:
+    from helpers.server import Server
+
+    return _replay(name, Server)
 
 
 def _retrieve(params: Params) -> Json:
@@ -35,7 +41,11 @@ def _retrieve(params: Params) -> Json:
     return open_index(settings().letters_dir).retrieve(params)
 
 
-MODES: dict[str, Callable[[str], replay.Live]] = {"replay": _replay, "live": lambda name: replay.Live()}
+MODES: dict[str, Callable[[str], replay.Live]] = {
+    "replay": _replay,
+    "server": _server,
+    "live": lambda name: replay.Live(),
+}
 
 
 def _explained(*args: Any, **named: Any) -> None:

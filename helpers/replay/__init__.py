@@ -27,6 +27,8 @@ class Live:
     """AWS answers, in the learner's account. Other ways to answer have the same interface."""
 
     offline = False  # True: no credentials, no region of one's own, nothing costs money
+    attempts = 8  # of a call
+    whose = ""  # who answers the prompts, where it is not the model that was asked for
 
     def __str__(self) -> str:
         """The first line of a notebook."""
@@ -60,6 +62,8 @@ class Replay(Live):
     """
 
     offline = True
+    attempts = 1  # a recorded error is shown, never slept on
+    whose = "a Claude model outside Bedrock, one try each"
 
     def __init__(
         self, recording: Recording, computed: dict[str, Callable[[Params], Json]], fresh: bool = False

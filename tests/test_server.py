@@ -1,0 +1,239 @@
+"""Mode server: what a cell asks of Bedrock goes to a Messages server, and comes back in Bedrock's form."""
+
+import base64
+import json
+import time
+
+import anthropic
+import pytest
+from langchain_aws import ChatBedrockConverse
+
+from helpers import clients, models, retrieval, workshop
+from helpers.errors import WorkshopError
+from helpers.explain import explain
+from tests.messages_server import USAGE, Fails, MessagesServer, says
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+PARTS = [
+    {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"},
+    {"type": "redacted_thinking", "data": "RWRhY3RlZA=="},
+    {"type": "text", "text": "Größe 你好 and more than one piece"},
+    {"type": "tool_use", "id": "toolu_01", "name": "weather", "input": {"city": "Zürich", "days": 3}},
+]
+SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+SPEC = {"name": "weather", "description": "d", "inputSchema": {"json": {"type": "object", "properties": {}}}}
+REQUEST = {
+    "system": [{"text": "sys"}, {"cachePoint": {"type": "default", "ttl": "1h"}}],
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"text": "pic"},
+                {"image": {"format": "png", "source": {"bytes": PNG}}},
+                {"cachePoint": {"type": "default"}},
+                {"text": "你好"},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"reasoningContent": {"reasoningText": {"text": "t", "signature": "s"}}},
+                {"reasoningContent": {"redactedContent": b"RWRh"}},
+                {"toolUse": {"toolUseId": "a1", "name": "weather", "input": {"city": "X"}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"toolResult": {"toolUseId": "a1", "status": "error", "content": [{"json": {"t": 1}}]}}
+            ],
+        },
+    ],
+    "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
+    "toolConfig": {"tools": [{"toolSpec": SPEC}], "toolChoice": {"tool": {"name": "weather"}}},
+    "additionalModelRequestFields": {"top_k": 5},
+    "outputConfig": {
+        "effort": "low",
+        "textFormat": {
+            "type": "json_schema",
+            "structure": {"jsonSchema": {"name": "n", "schema": json.dumps(SCHEMA)}},
+        },
+    },
+}
+
+
+@pytest.fixture
+def start(change):
+    """Mode server against a Messages server that gives `answer`: the server, the client, the model."""
+    servers = []
+
+    def run(answer=lambda body: {"content": PARTS, "stop_reason": "tool_use"}, **more):
+        server = MessagesServer(answer).__enter__()
+        servers.append(server)
+        change(**{"mode": "server", "server_url": server.url, "server_model": "small", **more})
+        workshop.start("04_financial_rag")
+        return server, clients.client("bedrock-runtime"), models.resolve()
+
+    yield run
+    for server in servers:
+        server.__exit__()
+
+
+def test_a_converse_request_arrives_as_a_messages_request_and_its_answer_comes_back(start):
+    server, runtime, model = start()
+    found = runtime.converse(modelId=model.id, **REQUEST)
+    assert server.problems == [] and len(server.requests) == 1
+    body = server.requests[0]
+    assert body["system"] == [
+        {"type": "text", "text": "sys", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    ]
+    picture = body["messages"][0]["content"][1]
+    assert (
+        base64.b64decode(picture["source"]["data"]) == PNG and picture["source"]["media_type"] == "image/png"
+    )
+    assert picture["cache_control"] == {"type": "ephemeral"}
+    assert body["messages"][1]["content"][1] == {"type": "redacted_thinking", "data": "RWRh"}
+    assert body["messages"][2]["content"][0]["is_error"]
+    assert body["tool_choice"] == {"type": "tool", "name": "weather"} and body["model"] == "small"
+    assert [body[name] for name in ("max_tokens", "temperature", "top_p", "stop_sequences", "top_k")] == [
+        99, 0.5, 0.9, ["END"], 5,
+    ]  # fmt: skip
+    assert body["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
+    assert not [name for name in server.headers if "amz" in name or name == "authorization"]
+    thought = {"reasoningText": {"text": "Let me see.", "signature": "c2ln"}}
+    assert found["output"]["message"]["content"] == [
+        {"reasoningContent": thought},
+        {"reasoningContent": {"redactedContent": b"RWRhY3RlZA=="}},
+        {"text": PARTS[2]["text"]},
+        {"toolUse": {"toolUseId": "toolu_01", "name": "weather", "input": {"city": "Zürich", "days": 3}}},
+    ]
+    assert found["stopReason"] == "tool_use" and found["usage"]["totalTokens"] == sum(USAGE.values())
+    runtime.converse(modelId=model.id, messages=[REQUEST["messages"][0], found["output"]["message"]])
+    assert server.problems == []  # what came out goes in again
+
+
+def test_a_stream_comes_frame_by_frame_and_says_the_same(start):
+    server, runtime, model = start()
+    begin = time.monotonic()
+    seen = [
+        (time.monotonic() - begin, event)
+        for event in runtime.converse_stream(modelId=model.id, **REQUEST)["stream"]
+    ]
+    deltas = [event["contentBlockDelta"]["delta"] for _, event in seen if "contentBlockDelta" in event]
+    assert "".join(delta.get("text", "") for delta in deltas) == PARTS[2]["text"]
+    tool = "".join(delta["toolUse"]["input"] for delta in deltas if "toolUse" in delta)
+    assert json.loads(tool) == PARTS[3]["input"]
+    assert [delta["reasoningContent"] for delta in deltas if "reasoningContent" in delta] == [
+        {"text": "Let me see."}, {"signature": "c2ln"}, {"redactedContent": b"RWRhY3RlZA=="},
+    ]  # fmt: skip
+    whole = runtime.converse(modelId=model.id, **REQUEST)
+    assert seen[-1][1]["metadata"]["usage"] == whole["usage"] and server.problems == []
+    assert seen[0][0] < seen[-1][0] / 2  # not held back until the end
+
+
+def test_invoke_model_whole_and_streamed_are_the_servers_own_json(start):
+    server, runtime, model = start(says("Yes."))
+    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
+    body["messages"] = [{"role": "user", "content": "x"}]
+    answer = json.loads(runtime.invoke_model(modelId=model.id, body=json.dumps(body))["body"].read())
+    assert anthropic.types.Message.model_validate(answer).content[0].text == "Yes."
+    stream = runtime.invoke_model_with_response_stream(modelId=model.id, body=json.dumps(body))["body"]
+    kinds = [json.loads(event["chunk"]["bytes"])["type"] for event in stream]
+    assert kinds[0] == "message_start" and kinds[-1] == "message_stop" and "ping" not in kinds
+    assert server.problems == [] and "anthropic_version" not in server.requests[0]
+
+
+def test_the_stand_in_is_read_by_the_sdk_itself():
+    with MessagesServer(lambda body: {"content": PARTS, "stop_reason": "tool_use"}) as server:
+        client = anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0)
+        question = {"max_tokens": 50, "messages": [{"role": "user", "content": "hi"}], "model": "small"}
+        whole = client.messages.create(**question)
+        with client.messages.stream(**question) as stream:
+            final = stream.get_final_message()
+        assert [part.type for part in whole.content] == [part.type for part in final.content]
+        assert server.problems == []
+
+
+def test_langchain_and_retrieve_go_the_same_way(start):
+    server, runtime, model = start()
+    both = {"client": runtime, "bedrock_client": clients.client("bedrock")}
+    llm = ChatBedrockConverse(**both, model=model.id, max_tokens=2000)
+    whole, parts = llm.invoke("hello"), list(llm.stream("hello"))
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    assert whole.tool_calls[0]["args"] == total.tool_calls[0]["args"] == PARTS[3]["input"]
+    agent = clients.client("bedrock-agent-runtime")
+    assert retrieval.retrieve(
+        agent, retrieval.knowledge_base_id(), "How many people work for Amazon?", count=2
+    )
+    assert server.problems == [] and len(server.requests) == 2
+
+
+def test_everything_says_who_answers(start, capsys):
+    server, runtime, model = start(says("Yes."))
+    host = server.url.removeprefix("http://")
+    assert f"Mode server: small at {host} answers the prompts, not Claude." in capsys.readouterr().out
+    found = runtime.converse(modelId=model.id, messages=REQUEST["messages"][:1])
+    assert str(model).startswith(f"small at {host} answers what the cells ask of ")
+    assert model.receipt(found["usage"], found).endswith(f"counted by small at {host}")
+    assert model.whose == f"small at {host}" and model.effort("low") == {} and not model.structured
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (401, "WORKSHOP_SERVER_KEY"),
+        (404, "WORKSHOP_SERVER_MODEL, or fetch that model"),
+        (429, "wait a minute"),
+        (529, "wait a minute"),
+        ("html", "does not speak Anthropic's Messages API"),
+        ("midway", "refused to go on: Overloaded"),
+        ("cut", "again"),
+    ],
+)
+def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch):
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+
+    def fail(body):
+        raise Fails(fault)
+
+    server, runtime, model = start(fail)
+    question = {"modelId": model.id, "messages": REQUEST["messages"][:1]}
+    with pytest.raises(Exception) as caught:
+        if fault in ("midway", "cut"):
+            list(runtime.converse_stream(**question)["stream"])
+        else:
+            runtime.converse(**question)
+    told = str(explain(caught.value) or caught.value)
+    assert words in told and len(told) < 400
+    assert len(server.requests) == (1 if fault not in (429, 529) else clients.THROTTLED)
+
+
+def test_nobody_there_is_one_message(start, change):
+    start()
+    change(server_url="http://127.0.0.1:9")
+    workshop.start("04_financial_rag")
+    with pytest.raises(WorkshopError, match=r"There is no server at http://127\.0\.0\.1:9\. Next: start it"):
+        clients.client("bedrock-runtime").converse(modelId="x", messages=REQUEST["messages"][:1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"server_model": ""}, "Which model"),
+        ({"server_url": "localhost:11434"}, "an address such as"),
+        ({"server_url": "http://models.example.com", "server_key": "sk-secret"}, "unencrypted"),
+    ],
+)
+def test_a_wrong_setting_is_one_message(settings, words, start):
+    with pytest.raises(WorkshopError, match=words) as caught:
+        start(**settings)
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_what_bedrock_alone_has_is_refused_in_one_sentence(start):
+    _, runtime, model = start()
+    guard = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
+    with pytest.raises(WorkshopError, match="guardrailConfig is a part of Amazon Bedrock"):
+        runtime.converse(modelId=model.id, messages=REQUEST["messages"][:1], guardrailConfig=guard)
