@@ -1,5 +1,6 @@
 """The set-up of a notebook: who answers, and how answers and errors are shown."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from IPython.display import Markdown
 from helpers import replay
 from helpers.replay.recording import Json, Params, Recording
 from helpers.settings import ROOT, settings
+
+_CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 
 def start(name: str, variant: str = "") -> None:
@@ -55,8 +58,13 @@ def _explained(*args: Any, **named: Any) -> None:
 
 
 def show(text: str) -> Markdown:
-    """`text` as Markdown whose dollar signs stay dollar signs: Jupyter takes $...$ for a formula."""
-    return Markdown(text.replace("$", "\\$"))  # type: ignore[no-untyped-call]
+    """`text` as Markdown whose dollar signs stay dollar signs, where Jupyter takes $...$ for a formula.
+
+    An entity hides them from the Markdown renderer, an element around it from MathJax; code is left as it is.
+    """
+    parts = _CODE.split(text)
+    parts[::2] = [part.replace("$", "<span>&#36;</span>") for part in parts[::2]]
+    return Markdown("".join(parts))  # type: ignore[no-untyped-call]
 
 
 def bars(labels: Sequence[str], values: Sequence[float], scale: str, title: str) -> None:

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from helpers.settings import ROOT
-from tools import costs, record, run
-from tools.notebooks import FOLDER, Outcome, environment, execute, lessons, write
+from tools import costs, record
+from tools.notebooks import FOLDER, environment, execute, lessons, write
 
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 LESSONS = [path for path in lessons() if not path.stem.startswith("00")]
@@ -115,16 +115,6 @@ def test_dollars_and_quota_by_hand():
         "(1,000,000 × $2.00 + 0 × $2.50 + 500,000 × $0.10 + 100,000 × $10.00) / 1,000,000 = $3.050"
     )
     assert costs.total([use, use]).tokens["outputTokens"] == 200_000
-
-
-def test_a_solution_and_its_lesson_do_not_overwrite_each_other(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "BUILD", tmp_path)
-    lesson = FOLDER / "04_financial_rag.ipynb"
-    for path in (lesson, solution_of(lesson)):
-        run.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
-    pages = sorted(page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.html"))
-    assert pages == ["html/04_financial_rag.html", "html/solutions/04_financial_rag.html"]
-    assert "Solution" in (tmp_path / pages[1]).read_text(encoding="utf-8")
 
 
 def test_a_solution_is_not_recorded_over_its_lesson(capsys):

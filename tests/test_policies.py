@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 import pytest
+from helpers.recordings.file import Recording
 from policy_sentry.querying.actions import get_action_data, get_actions_for_service
 
 from helpers.knowledge_base.names import POLICIES, Names, document
-from helpers.recordings.file import Recording
 from helpers.settings import ROOT
 
 FILES = sorted((ROOT / "data/recordings").glob("*.json"))

@@ -193,6 +193,7 @@ def test_everything_says_who_answers(start, capsys):
     ],
 )
 def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch):
+    monkeypatch.setattr(clients, "THROTTLED", 3)
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
 
     def fail(body):

@@ -149,11 +149,11 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
                 took.append(time.perf_counter() - begin)
             seen = json.loads(told[0])["calls"]
             assert len(results) == seen["bedrock-runtime.Converse answered"] - 1 == calls, "each result once"
-        name = f"quota of {rate} a second, burst {burst}" if rate else "no quota"
+        name = f"quota {rate} a second, burst {burst}" if rate else "no quota"
         shares = ", ".join(f"{best / each:.0%}" for each in sorted(took))
         refused = seen.get("bedrock-runtime.Converse ThrottlingException", 0)
         print(
-            f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best, {best:.1f} s; {refused} refused"
+            f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best {best:.1f} s; {refused} refused"
         )
 
 

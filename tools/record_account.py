@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from helpers.recordings.file import Recording
+
 from helpers.knowledge_base.build import RECORDED_ID
 from helpers.offline_index import open_index
-from helpers.recordings.file import Recording
 from helpers.settings import ROOT, Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together

@@ -6,6 +6,7 @@ Executed copies and HTML pages go under build/; with --in-place the stored outpu
 """
 
 import argparse
+import html
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import nbformat
 from nbconvert import HTMLExporter
@@ -24,6 +26,10 @@ from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, execute
 BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
 STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
+INDEX_STYLE = (
+    "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
+)
+_LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -75,7 +81,9 @@ def run(paths: list[Path], in_place: bool) -> int:
             with bar.external_write_mode(file=sys.stdout):
                 print(line(outcome), flush=True)
     seconds = time.perf_counter() - start
-    where = "" if in_place else f" Pages to look at: {os.path.relpath(BUILD / 'html')}/"
+    if not in_place:
+        write_index([path for path in all_notebooks() if (BUILD / "html" / place(path, ".html")).exists()])
+    where = "" if in_place else f" Pages to look at: {os.path.relpath(BUILD / 'html' / 'index.html')}"
     print(f"{len(paths) - failed} of {len(paths)} notebooks ok, {cells} cells in {seconds:.0f} s.{where}")
     return min(failed, 1)
 
@@ -94,16 +102,48 @@ def keep(outcome: Outcome, in_place: bool) -> None:
         if not outcome.error:
             write(outcome.notebook, outcome.path)
         return
-    # A solution has the name of its lesson, so it goes into a folder of its own.
-    place = Path("solutions") if outcome.path.parent == FOLDER / "solutions" else Path()
-    write(outcome.notebook, BUILD / "notebooks" / place / outcome.path.name)
+    write(outcome.notebook, BUILD / "notebooks" / place(outcome.path, ".ipynb"))
     # No addresses of scripts: the page must open with no network, and the lessons hold no formulas.
     page, _ = HTMLExporter(
         mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True
     ).from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
-    target = BUILD / "html" / place / f"{outcome.path.stem}.html"
+    target = BUILD / "html" / place(outcome.path, ".html")
     target.parent.mkdir(parents=True, exist_ok=True)
+    page = _LINK.sub(lambda found: f'href="{moved(found[1], outcome.path, target.parent)}"', page)
     target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
+
+
+def place(path: Path, suffix: str) -> Path:
+    """Where a notebook goes below build/: a solution has the name of its lesson, so it has a folder of its own."""
+    folder = Path("solutions") if path.parent == FOLDER / "solutions" else Path()
+    return folder / f"{path.stem}{suffix}"
+
+
+def moved(link: str, notebook: Path, folder: Path) -> str:
+    """A link of `notebook` for its page in `folder`: to the page of another notebook, or to the file itself."""
+    path, mark, anchor = unquote(link).partition("#")
+    target = (notebook.parent / path).resolve()
+    if not path or not target.exists():
+        return link
+    if target.suffix == ".ipynb":
+        target = BUILD / "html" / place(target, ".html")
+    return quote(os.path.relpath(target, folder)) + mark + anchor
+
+
+def write_index(paths: list[Path]) -> None:
+    """build/html/index.html: the pages that are there, lessons in order, with job and minutes."""
+    rows = []
+    for path in paths:
+        opening = nbformat.read(path, 4).cells[0].source
+        minutes, job = re.search(r"Minutes: (\d+)", opening), re.search(r"\*\*The job:\*\* (.*)", opening)
+        told = (opening.splitlines()[0].lstrip("# "), job[1] if job else "", minutes[1] if minutes else "")
+        title, *more = map(html.escape, told)
+        cells = [f'<a href="{place(path, ".html").as_posix()}">{title}</a>', *more]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    table = "<tr><th>page</th><th>the job</th><th>minutes</th></tr>" + "\n".join(rows)
+    text = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Workshop</title>{INDEX_STYLE}'
+    text += f"<h1>Claude on Amazon Bedrock: the workshop</h1><table>{table}</table></html>\n"
+    (BUILD / "html" / "index.html").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from helpers.replay.chinese import english_words
 from helpers.errors import WorkshopError
+from helpers.replay.chinese import english_words
 
 BUCKET = "claude-workshop-letters"
 CHARACTERS, OVERLAP = 1400, 400  # of a passage, as 300 tokens in lesson 03; shared with the one before
