@@ -33,8 +33,17 @@ def offline() -> list[Row]:
 
 
 def live() -> list[Row]:
-    """What a call to AWS needs, in the order in which it fails; without credentials the rest is not asked."""
-    rows = []
+    """What a call to AWS needs, in the order in which it fails; without credentials the rest is not asked.
+
+    In mode server: what the lessons need of the server. In replay nothing is asked.
+    """
+    if settings().mode == "server":
+        from helpers.server.checks import rows as of_server
+
+        return of_server()
+    rows: list[Row] = []
+    if settings().mode == "replay":
+        return rows
     for check in (_region, _identity, _form, _model, _access, _knowledge_base):
         try:
             rows.append(check())

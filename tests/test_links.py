@@ -16,7 +16,15 @@ from PIL import Image, ImageChops
 from helpers.settings import ROOT
 from tools.readme_picture import PICTURE, from_notebook
 
-HOSTS = {"aws.amazon.com", "docs.aws.amazon.com", "github.com", "gitlab.com", "docs.astral.sh", "jupyter.org"}
+HOSTS = {
+    "aws.amazon.com",
+    "docs.aws.amazon.com",
+    "github.com",
+    "gitlab.com",
+    "docs.astral.sh",
+    "docs.ollama.com",
+    "jupyter.org",
+}
 LEFT_OUT = {"build", "node_modules", "originals"}  # made on this machine, or not ours
 _ATTRIBUTE = re.compile(r"(?:href|src)=[\"']([^\"']+)[\"']")
 

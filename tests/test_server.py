@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from langchain_aws import ChatBedrockConverse
 
-from helpers import clients, models, retrieval, workshop
+from helpers import checks, clients, models, retrieval, workshop
 from helpers.errors import WorkshopError
 from helpers.explain import explain
 from tests.messages_server import USAGE, Fails, MessagesServer, says
@@ -231,6 +231,48 @@ def test_a_wrong_setting_is_one_message(settings, words, start):
     with pytest.raises(WorkshopError, match=words) as caught:
         start(**settings)
     assert "sk-secret" not in str(caught.value)
+
+
+def eyes_and_memory(body):
+    """A model that sees, remembers and obeys."""
+    content = body["messages"][0]["content"]
+    text = " ".join(part.get("text", "") for part in content)
+    answer = "red" if any(part["type"] == "image" for part in content) else "ok"
+    answer = "juniper" if "juniper" in text else '{"defects": []}' if "JSON" in text else answer
+    return {"content": [{"type": "text", "text": answer}], "usage": {**USAGE, "input_tokens": len(text) // 4}}
+
+
+def forgets(body):
+    """One whose server drops what does not fit, and that sees nothing."""
+    answer = {**eyes_and_memory(body), "content": [{"type": "text", "text": "?"}]}
+    return {
+        **answer,
+        "usage": {**answer["usage"], "input_tokens": min(4000, answer["usage"]["input_tokens"])},
+    }
+
+
+def fails_with(fault):
+    def answer(body):
+        raise Fails(fault)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "to_do"),
+    [
+        (eyes_and_memory, {}),
+        (forgets, {"context": "OLLAMA_CONTEXT_LENGTH=16384", "pictures": "sees pictures", "JSON": "repairs"}),
+        (fails_with(404), {"answer": "fetch that model first"}),
+        (fails_with("html"), {"answer": "does not speak"}),
+    ],
+)
+def test_the_set_up_check_says_what_the_server_can(answer, to_do, start):
+    server, *_ = start(answer)
+    rows = {row.name: row for row in checks.live()}
+    assert {name: row.to_do for name, row in rows.items() if row.to_do}.keys() == to_do.keys()
+    assert all(words in rows[name].to_do for name, words in to_do.items())
+    assert server.problems == [] and len(rows) == (1 if "answer" in to_do else 4)
 
 
 def test_what_bedrock_alone_has_is_refused_in_one_sentence(start):

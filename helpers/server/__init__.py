@@ -73,6 +73,8 @@ class Server(replay.Replay):
             "x-api-key": key or "none",
         }
         self._headers["anthropic-version"] = "2023-06-01"
+        if key and address.hostname != ANTHROPIC:  # some providers want it so
+            self._headers["authorization"] = f"Bearer {key}"
         proxies = {} if address.hostname in _LOOPBACK else get_environ_proxies(self.url)
         self._http = URLLib3Session(proxies=proxies, timeout=(10, 600), max_pool_connections=32)
         self._answers = 0  # of the cell that runs now
