@@ -290,7 +290,7 @@ def test_an_interrupted_run_leaves_nothing():
 @linux
 @pytest.mark.skipif(not sandbox._namespaces(), reason="it takes a mount to make a full disk")
 def test_a_full_folder_for_temporary_files_is_said(tmp_path):
-    caller = f"import tempfile; tempfile.tempdir = '{tmp_path}'; from helpers import sandbox; print(sandbox.run('print(1)'))"
+    caller = f"import tempfile; tempfile.tempdir = '{tmp_path}'; from helpers.sandbox import run; print(run('x = 1'))"
     script = f'mount -t tmpfs -o size=4k tmpfs {tmp_path}; cat /dev/zero >{tmp_path}/full; {sys.executable} -c "$0"'
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, caller]
     told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
