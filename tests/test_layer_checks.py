@@ -1,349 +1,147 @@
-"""Layer, gradient and training checks on networks: the right one passes, each mistake is caught."""
+"""The checks of lesson 02 on its recorded answers, and on each of them broken: the check that should catches it."""
+
+import json
 
 import pytest
 
-from helpers import layer_checks
-from helpers.layer_checks import Check, check_gradients, check_layers, check_training, digits, harness
-from helpers.sandbox import run_python
-
-NETWORK = """
-import numpy as np
-
-class Conv2D:
-    def __init__(self, rng, channels, filters, size=3):
-        self.W = rng.normal(0, 0.2, (filters, channels, size, size))
-        self.b = np.zeros(filters)
-        self.padding = 0
-    def forward(self, x):
-        k = self.W.shape[2]
-        x = np.pad(x, ((0, 0), (0, 0), (self.padding, self.padding), (self.padding, self.padding)))
-        self.windows = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(2, 3))
-        return np.einsum("nchwij,fcij->nfhw", self.windows, self.W, optimize=True) + self.b[:, None, None]
-    def backward(self, grad):
-        self.dW = np.einsum("nchwij,nfhw->fcij", self.windows, grad, optimize=True)
-        self.db = grad.sum((0, 2, 3))
-        k = self.W.shape[2]
-        wide = np.pad(grad, ((0, 0), (0, 0), (k - 1, k - 1), (k - 1, k - 1)))
-        windows = np.lib.stride_tricks.sliding_window_view(wide, (k, k), axis=(2, 3))
-        return np.einsum("nfhwij,fcij->nchw", windows, self.W[:, :, ::-1, ::-1], optimize=True)
-
-class ReLU:
-    def forward(self, x):
-        self.x = x
-        return np.maximum(x, 0)
-    def backward(self, grad):
-        return grad * (self.x > 0)
-
-class MaxPool2D:
-    def forward(self, x):
-        n, c, h, w = x.shape
-        self.x = x
-        self.tiles = x[:, :, : h // 2 * 2, : w // 2 * 2].reshape(n, c, h // 2, 2, w // 2, 2)
-        return self.tiles.max((3, 5))
-    def backward(self, grad):
-        best = self.tiles == self.tiles.max((3, 5), keepdims=True)
-        out = np.zeros(self.x.shape)
-        n, c, h, _, w, _ = best.shape
-        out[:, :, : 2 * h, : 2 * w] = (best * grad[:, :, :, None, :, None]).reshape(n, c, 2 * h, 2 * w)
-        return out
-
-class Flatten:
-    def forward(self, x):
-        self.shape = x.shape
-        return x.reshape(len(x), -1)
-    def backward(self, grad):
-        return grad.reshape(self.shape)
-
-class Dense:
-    def __init__(self, rng, inputs, outputs):
-        self.W = rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
-        self.b = np.zeros(outputs)
-    def forward(self, x):
-        self.x = x
-        return x @ self.W + self.b
-    def backward(self, grad):
-        self.dW, self.db = self.x.T @ grad, grad.sum(0)
-        return grad @ self.W.T
-
-class Softmax:
-    def forward(self, x):
-        e = np.exp(x - x.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
-
-class SimpleCNN:
-    def __init__(self, seed=0, input_shape=(1, 28, 28)):
-        rng = np.random.default_rng(seed)
-        side = (input_shape[1] - 2) // 2
-        dense = Dense(rng, 8 * side * side, 10)
-        self.layers = [Conv2D(rng, 1, 8), ReLU(), MaxPool2D(), Flatten(), dense, Softmax()]
-    def forward(self, x):
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
-    def train_step(self, x, labels, learning_rate):
-        p = self.forward(x)
-        loss = -np.log(p[range(len(x)), labels]).mean()
-        grad = p.copy()
-        grad[range(len(x)), labels] -= 1
-        grad /= len(x)
-        for layer in self.layers[-2::-1]:
-            grad = layer.backward(grad)
-        for layer in self.layers:
-            if hasattr(layer, "W"):
-                layer.W -= learning_rate * layer.dW
-                layer.b -= learning_rate * layer.db
-        return loss
-"""
+from helpers import sandbox
+from helpers.settings import ROOT
 
 
-def changed(*changes: tuple[str, str]) -> str:
-    code = NETWORK
+def answers():
+    """The recorded answers of the lesson, by the number of messages before and by max tokens."""
+    stored = json.loads((ROOT / "data/recordings/02_coding_tutor.json").read_text(encoding="utf-8"))
+    found = {}
+    for entry in stored["entries"]:
+        if entry["call"] == "bedrock-runtime.ConverseStream":
+            events = [event["data"].get("delta", {}).get("text", "") for event in entry["body"]["events"]]
+            turn = len(entry["request"]["messages"]), entry["request"]["inferenceConfig"]["maxTokens"]
+            found[turn] = "".join(events)
+    return found
+
+
+def run(code, name, timeout=60):
+    source = (ROOT / f"data/tutor/{name}.py").read_text(encoding="utf-8")
+    return sandbox.run(code, f"{source}\n{name}(answer, results)", timeout=timeout)
+
+
+def wrong(code, name):
+    """Return the rows that do not pass, by name, with their verdicts."""
+    result = run(code, name)
+    assert result.ended == "ok", result
+    return {row[0]: row[-1] for row in result.arrays["checks"].tolist() if row[-1] != "pass"}
+
+
+LOOPS, FAST, LEARN = (sandbox.program(answers()[turn]) for turn in ((1, 4096), (3, 8000), (5, 8000)))
+CONVOLUTIONS = {"layer 0, Conv2D", "layer 3, Conv2D"}
+POOLINGS = {"layer 2, MaxPool2D", "layer 5, MaxPool2D"}
+PAD = "np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))"
+
+
+def changed(*changes):
+    code = LEARN.partition("if __name__")[0]
     for old, new in changes:
         assert code.count(old) == 1, f"{code.count(old)} times: {old}"
         code = code.replace(old, new)
     return code
 
 
-def failed(checks: list[Check]) -> dict[str, str]:
-    return {check.name: check.verdict for check in checks if check.verdict != "pass"}
-
-
-def layer_checks_of(code: str) -> list[Check]:
-    return check_layers(run_python(code, harness=harness("layers")))
-
-
-def test_a_right_network_passes_every_check() -> None:
-    run = run_python(NETWORK, harness=harness("layers"))
-    checks = check_layers(run)
-    assert failed(checks) == {}
-    assert [check.name for check in checks] == [
+@pytest.mark.parametrize("code", [LOOPS, FAST, LEARN], ids=["loops", "fast", "learn"])
+def test_a_sound_program_passes_every_check(code):
+    rows = run(code, "check_layers").arrays["checks"].tolist()
+    assert {row[-1] for row in rows} == {"pass"}
+    assert [row[0] for row in rows[:4]] == [
         "output shape",
         "rows sum to one",
         "same seed, same output",
         "layers in turn",
-        "layer 0, Conv2D",
-        "layer 1, ReLU",
-        "layer 2, MaxPool2D",
-        "layer 3, Flatten",
-        "layer 4, Dense",
-        "layer 5, Softmax",
     ]
-    assert layer_checks.layers(run)[0] == layer_checks.Layer("Conv2D", (10, 1, 28, 28), (10, 8, 26, 26), 80)
-    assert layer_checks.layers(run)[4] == layer_checks.Layer("Dense", (10, 1352), (10, 10), 13530)
+    assert (
+        rows[4] == ["layer 0, Conv2D", "(10, 1, 28, 28)", "(10, 4, 28, 28)", "40", "pass"] and len(rows) == 13
+    )
 
 
-SAME = (("self.padding = 0", "self.padding = 1"), ("(input_shape[1] - 2) // 2", "input_shape[1] // 2"))
-PAD = "np.pad(x, ((0, 0), (0, 0), (self.padding, self.padding), (self.padding, self.padding)))"
+KERNELS, LAST = "self.W.reshape(num_filters", "self.layers[-1].forward(self"
+LAYERS = {
+    "padding by the edge": ([(PAD, PAD[:-1] + ', mode="edge")')], CONVOLUTIONS),
+    "padding declared, not done": ([(PAD, "x"), ("8 * (height // 2 // 2) * (width // 2 // 2)", "200")], CONVOLUTIONS),
+    "kernel axes swapped": ([(KERNELS, KERNELS.replace("W.", "W.swapaxes(2, 3)."))], CONVOLUTIONS),
+    "kernel flipped": ([(KERNELS, KERNELS.replace("W.", "W[..., ::-1]."))], CONVOLUTIONS),
+    "bias unused": ([("patches @ filters.T + self.b", "patches @ filters.T")], CONVOLUTIONS),
+    "mean for maximum": ([("windows.max(axis=4)", "windows.mean(axis=4)")], POOLINGS),
+    "leaky": ([("np.maximum(0, x)", "np.maximum(0.01 * x, x)")], {"layer 1, ReLU", "layer 4, ReLU"}),
+    "images mixed": ([("x.reshape(num_images, channels * height", "x.T.reshape(num_images, channels * height")],
+                     {"layer 6, Flatten"}),
+    "sign of a bias": ([("x @ self.W + self.b", "x @ self.W - self.b")], {"layer 7, Dense"}),
+    "softmax overflows": ([("shifted = x - np.max(x, axis=1, keepdims=True)", "shifted = x")], {"layer 8, Softmax"}),
+    "softmax less the mean": ([("shifted = x - np.max(x,", "shifted = x - np.mean(x,")], {"layer 8, Softmax"}),
+    "softmax of columns": ([("np.sum(exps, axis=1", "np.sum(exps, axis=0")], {"layer 8, Softmax", "rows sum to one"}),
+    "seed not used": ([("default_rng(seed)", "default_rng()")], {"same seed, same output"}),
+    "layers not in turn": ([(LAST, LAST.replace("(self", "(-self"))], {"layers in turn"}),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param(SAME, id="same padding"),
-        pytest.param(
-            (*SAME, ("self.padding, self.padding), (self.padding, self.padding", "1, 1), (1, 1")),
-            id="undeclared",
-        ),
-        pytest.param(
-            (("        self.b = np.zeros(filters)\n", ""), (" + self.b[:, None, None]", "")), id="no bias"
-        ),
-        pytest.param(
-            (
-                ("x @ self.W + self.b", "x @ self.V.T + self.c"),
-                (
-                    "        self.W = rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))\n        self.b",
-                    "        self.V = rng.normal(0, 1, (outputs, inputs))\n        self.c",
-                ),
-            ),
-            id="other names",
-        ),
-    ],
-)
-def test_a_right_network_may_be_written_otherwise(changes: tuple[tuple[str, str], ...]) -> None:
-    assert failed(layer_checks_of(changed(*changes))) == {}
+@pytest.mark.parametrize("mistake", LAYERS)
+def test_a_wrong_layer_is_caught_and_no_other(mistake):
+    changes, names = LAYERS[mistake]
+    assert wrong(changed(*changes), "check_layers").keys() == names
 
 
-def test_channels_last_arrays_are_read_too() -> None:
+MISSING = {
+    "x = 1": ("network", "module '__main__' has no attribute 'SimpleCNN': the prompt asks for it"),
+    changed(("self.layers = [", "self.parts = [")): ("network", "'SimpleCNN' object has no attribute 'layers': "),
+    changed(("            Flatten(),", "            type('Flatten', (), {})(),")):
+        ("layer 6, Flatten", "it has no `forward`, which the prompt asks for"),
+    changed(("Dense(features, 10, rng=rng)", "type('Dense', (ReLU,), {})()")):
+        ("layer 7, Dense", "it has no `W`, which the prompt asks for"),
+    changed(("            Softmax(),", "            type('Dropout', (ReLU,), {})(),")):
+        ("Softmax", "`layers` holds none of them"),
+    changed(("features = 8 *", "features = 9 *")): ("layer 7, Dense", "ValueError: matmul"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", MISSING, ids=["network", "layers", "forward", "W", "Softmax", "sizes"])
+def test_what_lacks_a_name_or_does_not_run_is_said_in_a_sentence(code):
+    name, sentence = MISSING[code]
+    assert wrong(code, "check_layers")[name].startswith(sentence)
+
+
+def test_sound_gradients_pass():
+    rows = run(LEARN, "check_gradients").arrays["checks"].tolist()
+    assert len(rows) == 21 and {row[-1] for row in rows} == {"pass"}  # 8 inputs, 6 arrays twice, the loss
+
+
+STEP = {f"training step, layer {number}, {name}" for number in (0, 3, 7) for name in "Wb"}
+DOWN = "layer.W = layer.W - learning_rate * layer.dW"
+GRADIENTS = {
+    "wrong sign": ([(DOWN, DOWN.replace("-", "+"))], {name for name in STEP if name.endswith("W")}),
+    "kernel not turned": ([("self.W[:, :, ::-1, ::-1].transpose", "self.W.transpose")],
+                          {"layer 0, Conv2D, input", "layer 3, Conv2D, input", *(n for n in STEP if "layer 0" in n)}),
+    "mean for sum": ([("self.db = rows.sum(axis=0)", "self.db = rows.mean(axis=0)")],
+                     {f"{name}, b" for name in (*CONVOLUTIONS, "training step, layer 0", "training step, layer 3")}),
+    "ReLU left out": ([("return grad * self.positive", "return grad")],
+                      {"layer 1, ReLU, input", "layer 4, ReLU, input", *(n for n in STEP if "layer 7" not in n)}),
+    "sum of the batch": ([("grad /= num_images", "pass")], STEP),
+    "loss": ([("image_numbers, y].mean())", "image_numbers, y].sum())")], {"training step, loss"}),
+    "shape": ([("self.dW = self.x.T @ grad", "self.dW = (self.x.T @ grad).T")], {"layer 7, Dense, W", "training step"}),
+    "no train_step": ([("def train_step", "def step")], {"training step"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", GRADIENTS)
+def test_a_wrong_gradient_is_caught(mistake):
+    changes, names = GRADIENTS[mistake]
+    assert wrong(changed(*changes), "check_gradients").keys() == names
+
+
+def test_the_training_tells_a_network_that_learns_from_one_that_cannot():
     code = changed(
         (
-            '"nchwij,fcij->nfhw", self.windows, self.W, optimize=True) + self.b[:, None, None]',
-            '"nhwcij,ijcf->nhwf", self.windows, self.W, optimize=True) + self.b',
-        ),
-        ("(filters, channels, size, size)", "(size, size, channels, filters)"),
-        (PAD, "np.pad(x, ((0, 0), (self.padding, self.padding), (self.padding, self.padding), (0, 0)))"),
-        ("k = self.W.shape[2]\n        x", "k = self.W.shape[0]\n        x"),
-        ("(x, (k, k), axis=(2, 3))", "(x, (k, k), axis=(1, 2))"),
-        ("n, c, h, w = x.shape\n", "n, h, w, c = x.shape\n"),
-        (
-            "x[:, :, : h // 2 * 2, : w // 2 * 2].reshape(n, c, h // 2, 2, w // 2, 2)",
-            "x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)",
-        ),
-        ("return self.tiles.max((3, 5))", "return self.tiles.max((2, 4))"),
+            "            Conv2D(4, 8, kernel_size=3, padding=1, rng=rng),",
+            "            Conv2D(4, 8, kernel_size=3, padding=1, rng=rng),",
+        )
     )
-    assert failed(layer_checks_of(code)) == {}
-
-
-@pytest.mark.parametrize(
-    ("changes", "wrong"),
-    [
-        pytest.param(
-            (*SAME, (PAD, PAD[:-1] + ', mode="edge")')),
-            "layer 0, Conv2D",
-            id="padding with the edge's values",
-        ),
-        pytest.param(
-            (*SAME, (PAD, "np.pad(x, ((0, 0), (0, 0), (0, 2), (0, 2)))")),
-            "layer 0, Conv2D",
-            id="padding on one side",
-        ),
-        pytest.param(
-            (("self.padding = 0", "self.padding = 1"), (PAD, "x")),
-            "layer 0, Conv2D",
-            id="declared padding not done",
-        ),
-        pytest.param(
-            (("self.windows, self.W,", "self.windows, self.W[:, :, ::-1, ::-1],"),),
-            "layer 0, Conv2D",
-            id="flipped kernel",
-        ),
-        pytest.param(((" + self.b[:, None, None]", ""),), "layer 0, Conv2D", id="bias forgotten"),
-        pytest.param((("np.maximum(x, 0)", "np.where(x > 0, x, 0.01 * x)"),), "layer 1, ReLU", id="leaky"),
-        pytest.param(
-            (("return self.tiles.max", "return self.tiles.mean"),),
-            "layer 2, MaxPool2D",
-            id="mean for maximum",
-        ),
-        pytest.param(
-            (
-                (
-                    "return self.tiles.max((3, 5))",
-                    "x = np.maximum(x[:, :, 1:], x[:, :, :-1]); return np.maximum(x[..., 1:], x[..., :-1])",
-                ),
-                ("side = (input_shape[1] - 2) // 2", "side = input_shape[1] - 3"),
-            ),
-            "layer 2, MaxPool2D",
-            id="pool with stride 1",
-        ),
-        pytest.param(
-            (("return x.reshape(len(x), -1)", "return x.reshape(-1, len(x)).T"),),
-            "layer 3, Flatten",
-            id="images mixed",
-        ),
-        pytest.param(
-            (("x @ self.W + self.b", "x @ self.W - self.b"),), "layer 4, Dense", id="sign of the bias"
-        ),
-        pytest.param(
-            (("np.exp(x - x.max(axis=1, keepdims=True))", "np.exp(x)"),),
-            "layer 5, Softmax",
-            id="softmax overflows",
-        ),
-    ],
-)
-def test_a_wrong_layer_is_caught_and_no_other_one(changes: tuple[tuple[str, str], ...], wrong: str) -> None:
-    assert failed(layer_checks_of(changed(*changes))) == {wrong: "fail"}
-
-
-def test_softmax_over_the_wrong_axis_is_caught() -> None:
-    code = changed(("e.sum(axis=1, keepdims=True)", "e.sum(axis=0, keepdims=True)"))
-    assert failed(layer_checks_of(code)) == {"rows sum to one": "fail", "layer 5, Softmax": "fail"}
-
-
-@pytest.mark.parametrize(
-    ("code", "wrong"),
-    [
-        (changed(("default_rng(seed)", "default_rng()")), {"same seed, same output": "fail"}),
-        (changed(("rng, 8 * side * side, 10)", "rng, 8 * side * side, 12)")), {"output shape": "fail"}),
-        (
-            changed(
-                (", Softmax()]", "]"),
-                (
-                    "            x = layer.forward(x)\n",
-                    "            x = layer.forward(x)\n        x = Softmax().forward(x)\n",
-                ),
-            ),
-            {"layers in turn": "fail", "Softmax": "not found"},
-        ),
-        (changed(("ReLU(), ", "")), {"ReLU": "not found"}),
-        (
-            changed(("(), Flatten()", "(), type('Dropout', (ReLU,), {})(), Flatten()")),
-            {"layer 3, Dropout": "not checked"},
-        ),
-        ("x = 1", {"network": "not found"}),
-        ("class SimpleCNN:\n    pass", {"network": "fail"}),
-        ("class SimpleCNN:\n    def forward(self, x):\n        return x[0]", {"network": "not found"}),
-        ("def", {"answer": "fail"}),
-    ],
-)
-def test_what_is_missing_or_does_not_fit_is_said(code: str, wrong: dict[str, str]) -> None:
-    assert failed(layer_checks_of(code)) == wrong
-
-
-def test_right_gradients_pass() -> None:
-    checks = check_gradients(run_python(NETWORK, harness=harness("gradients")))
-    assert failed(checks) == {}
-    assert len(checks) == 14, [
-        check.name for check in checks
-    ]  # 5 inputs, 4 weights and biases, the same 4 in the step, loss
-
-
-@pytest.mark.parametrize(
-    ("change", "wrong"),
-    [
-        pytest.param(
-            ("self.W[:, :, ::-1, ::-1]", "self.W"), {"layer 0 (Conv2D), input"}, id="kernel not turned"
-        ),
-        pytest.param(
-            ("grad.sum((0, 2, 3))", "grad.mean((0, 2, 3))"),
-            {"layer 0 (Conv2D), b", "training step, layer 0 (Conv2D), b"},
-            id="mean for sum",
-        ),
-        pytest.param(
-            ("grad * (self.x > 0)", "grad"),
-            {
-                "layer 1 (ReLU), input",
-                "training step, layer 0 (Conv2D), W",
-                "training step, layer 0 (Conv2D), b",
-            },
-            id="ReLU left out",
-        ),
-        pytest.param(
-            ("        grad /= len(x)\n", ""),
-            {f"training step, layer {n}, {p}" for n in ("0 (Conv2D)", "4 (Dense)") for p in "Wb"},
-            id="sum for mean",
-        ),
-        pytest.param(("labels]).mean()", "labels]).sum()"), {"training step, loss"}, id="loss"),
-        pytest.param(
-            ("self.x.T @ grad, ", "(self.x.T @ grad).T, "),
-            {"layer 4 (Dense), W", "training step"},
-            id="shape",
-        ),
-        pytest.param(("def train_step", "def step"), {"training step"}, id="no train_step"),
-    ],
-)
-def test_a_wrong_gradient_is_caught(change: tuple[str, str], wrong: set[str]) -> None:
-    assert failed(
-        check_gradients(run_python(changed(change), harness=harness("gradients")))
-    ) == dict.fromkeys(wrong, "fail")
-
-
-ONLY_28 = ("seed=0, input_shape=(1, 28, 28)):\n", "seed=0):\n        input_shape = (1, 28, 28)\n")
-
-
-@pytest.mark.parametrize(
-    ("code", "epochs", "wanted"), [(NETWORK, 6, 0.9), (changed(ONLY_28), 2, 0.8)], ids=["8 x 8", "28 x 28"]
-)
-def test_a_network_learns_the_digits(code: str, epochs: int, wanted: float) -> None:
-    lines: list[str] = []
-    probe = harness("training", epochs=epochs, learning_rate=0.3)
-    run = run_python(code, harness=probe, files={"digits.npz": digits()}, timeout=60, on_output=lines.append)
-    check = check_training(run, wanted)
-    assert check.verdict == "pass", check
-    assert "".join(lines).count("epoch ") == epochs
-    assert run.arrays["predicted"].shape == run.arrays["labels"].shape == (450,)
-    assert check_training(run, wanted=1.01).verdict == "fail"
-
-
-def test_a_network_that_cannot_learn_fails_the_training_check() -> None:
-    code = changed(("layer.W -= learning_rate", "layer.W -= 0 * learning_rate"))
-    run = run_python(code, harness=harness("training", epochs=1), files={"digits.npz": digits()})
-    assert check_training(run).verdict == "fail"
+    right = run(code, "train").arrays
+    stuck = run(code.replace(DOWN, "pass"), "train").arrays
+    assert right["accuracies"][-1] > 0.95 > stuck["accuracies"][-1]
+    assert right["predicted"].shape == right["labels"].shape == (450,) and len(right["losses"]) == 60

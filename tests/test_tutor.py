@@ -1,62 +1,157 @@
-"""The tutor lesson judges the answer it is given: another answer, another verdict, and the lesson goes on."""
+"""Lesson 02 judges the answer it is given: another answer, another verdict, and the lesson goes on."""
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 
+import boto3
 import nbformat
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
-from helpers.settings import ROOT
+from helpers import sandbox
+from helpers.errors import WorkshopError
+from helpers.settings import ROOT, settings
+from helpers.show import show
+from tests.test_layer_checks import answers
 from tools.notebooks import FOLDER, environment, execute
 
 LESSON = FOLDER / "02_coding_tutor.ipynb"
 RIGHT, WRONG = 'mode="constant")', 'mode="edge")'
+ANSWER = answers()[1, 4096]
 
 
-def text_of(entry):
-    events = entry["body"]["events"]
-    return "".join(event["data"].get("delta", {}).get("text", "") for event in events)
+def cell(mark):
+    cells = [
+        each.source
+        for each in nbformat.read(LESSON, 4).cells
+        if each.cell_type == "code" and mark in each.source
+    ]
+    assert len(cells) == 1
+    return cells[0]
 
 
-def put_text(entry, text):
-    events = entry["body"]["events"]
-    deltas = [event for event in events if event["event"] == "contentBlockDelta"]
-    for delta in deltas:
-        delta["data"]["delta"]["text"] = ""
-    deltas[0]["data"]["delta"]["text"] = text
+def after(*sources, **names):
+    """What a cell leaves when it runs after the one that defines the checks, and what it asks the model."""
+    asked = []
+    scope = {"sandbox": sandbox, "ROOT": ROOT, "show": show, "display": print, "answer": ANSWER, "START": []}
+    scope |= {
+        "program": sandbox.program(ANSWER),
+        "says": lambda role, text: text,
+        "settings": settings,
+        **names,
+    }
+    scope["ask"] = lambda conversation, *_, **__: asked.append(conversation[-1]) or answers()[3, 4096]
+    scope["PROMPTS"] = json.loads((ROOT / "data/tutor/prompts.json").read_text(encoding="utf-8"))
+    for source in (cell("def failed").partition("run_layers")[0], *sources):
+        exec(source, scope)
+    return asked
 
 
-def checked_layers(notebook):
-    data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    tables = [each["text/markdown"] for each in data if "| verdict |" in each.get("text/markdown", "")]
-    assert len(tables) == 1
-    return {row.split("|")[1].strip(): row.split("|")[5].strip(" *") for row in tables[0].splitlines()[2:]}
+def verdicts(notebook):
+    data = [output.get("data", {}) for each in notebook.cells for output in each.get("outputs", [])]
+    (table,) = (each["text/markdown"] for each in data if "| verdict |" in each.get("text/markdown", ""))
+    rows = [row.split("|") for row in table.partition("\n\n")[0].splitlines()[2:]]
+    return {row[1].strip(): row[5].strip() for row in rows}
 
 
 def test_control_a_wrong_padding_in_the_answer_is_caught_and_the_lesson_goes_on(tmp_path):
     stored = json.loads((ROOT / "data/recordings/02_coding_tutor.json").read_text(encoding="utf-8"))
     turns = [entry for entry in stored["entries"] if entry["call"] == "bedrock-runtime.ConverseStream"]
-    (whole,) = (
-        entry
-        for entry in turns
-        if entry["request"]["inferenceConfig"] == {"maxTokens": 4096}
-        and len(entry["request"]["messages"]) == 1
-    )
-    answer = text_of(whole)
-    assert answer.count(RIGHT) == 1
-    put_text(whole, answer.replace(RIGHT, WRONG))
-    for entry in turns:  # the turns that follow carry the answer, and the learner's quotes from it
-        for message in entry["request"]["messages"]:
+    assert ANSWER.count(RIGHT) == 1
+    for entry in turns:
+        deltas = [
+            event["data"]["delta"]
+            for event in entry["body"]["events"]
+            if event["event"] == "contentBlockDelta"
+        ]
+        if "".join(delta["text"] for delta in deltas) == ANSWER:
+            for delta, text in zip(deltas, [ANSWER.replace(RIGHT, WRONG)] + [""] * len(deltas), strict=False):
+                delta["text"] = text
+        for message in entry["request"]["messages"]:  # turns that follow carry the answer, and quotes from it
             for block in message["content"]:
-                if block["text"] == answer or message["role"] == "user":
+                if block["text"] == ANSWER or message["role"] == "user":
                     block["text"] = block["text"].replace(RIGHT, WRONG)
     (tmp_path / "02_coding_tutor.json").write_text(json.dumps(stored), encoding="utf-8")
-
-    before = checked_layers(nbformat.read(LESSON, as_version=4))
+    before = verdicts(nbformat.read(LESSON, as_version=4))
     assert set(before.values()) == {"pass"}
-
     swapped = execute(LESSON, {**environment(), "WORKSHOP_RECORDINGS_DIR": str(tmp_path)})
-    after = checked_layers(swapped.notebook)
-    assert before.keys() == after.keys()
-    failed = {name for name, verdict in after.items() if verdict == "fail"}
+    after = verdicts(swapped.notebook)
+    assert before.keys() == after.keys() and not swapped.error
+    failed = {name for name, verdict in after.items() if verdict != "pass"}
     assert failed == {name for name in before if "Conv2D" in name} != set()
-    assert not swapped.error
-    assert swapped.cells == sum(cell.cell_type == "code" for cell in swapped.notebook.cells)
+
+
+def test_the_model_is_asked_to_repair_what_failed_and_nothing_else(capsys):
+    swap, repair = cell("broken = answer.replace"), cell('PROMPTS["repair"]')
+    asked = after(swap, repair)
+    assert len(asked) == 1 and "layer 0, Conv2D and layer 3, Conv2D differ" in asked[0]
+    dies = swap.replace('"self.W[f, c, j, i]"', '"self.W[f, c, j, i, 0]"')
+    for source, told in ((swap.replace("j, i", "i, j"), "nothing failed"), (dies, "the run")):
+        capsys.readouterr()
+        asked = after(source, repair)
+        assert asked == [] and told in capsys.readouterr().out
+    after(dies)
+    assert "ended: IndexError" in capsys.readouterr().out
+
+
+EXERCISE = {
+    'answer.replace("np.max(window)", "np.mean(window)")': "done",
+    'answer.replace("np.max(window)", "window[0, 0]")': "done",
+    "answer": "not yet",
+    'answer.replace("np.max(window)", "np.mean(window)").replace("np.max(x,", "np.mean(x,")': "not yet",
+    'answer.replace("np.max(window)", "np.mean(window)").replace("mode=\\"constant\\"", "mode=\\"edge\\"")': "not yet",
+    'answer.replace("np.max(window)", "np.nothing(window)")': "not yet",
+    'answer.replace("np.maximum(0, x)", "x")': "not yet",
+}
+
+
+@pytest.mark.parametrize("attempt", EXERCISE)
+def test_the_exercise_is_done_when_the_pooling_fails_and_nothing_else(attempt, capsys):
+    _, _, rest = cell("# Exercise 1").partition("# Exercise 1\n")
+    after(f"my_answer = {attempt}\n{rest}")
+    assert capsys.readouterr().out.splitlines()[-1] == EXERCISE[attempt]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_cloud_session_is_stopped_whatever_happens(fails, change, capsys):
+    after(cell("agentcore"))
+    assert capsys.readouterr().out.endswith("Live mode only.\n")
+    change(mode="live")
+    where = {"codeInterpreterIdentifier": "aws.codeinterpreter.v1", "sessionId": "s" * 10}
+    cloud = boto3.client("bedrock-agentcore", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(cloud) as stub:
+        stub.add_response("start_code_interpreter_session", {**where, "createdAt": 0})
+        if fails:
+            stub.add_client_error("invoke_code_interpreter", "ThrottlingException")
+        else:
+            stub.add_response("invoke_code_interpreter", {"stream": {}})
+        stub.add_response("stop_code_interpreter_session", {**where, "lastUpdatedAt": 0}, where)
+        with pytest.raises(ClientError) if fails else nullcontext():
+            after(cell("agentcore"), clients=SimpleNamespace(client=lambda _: cloud))
+        stub.assert_no_pending_responses()
+
+
+FENCES = {
+    "Text\n```python\nx = 1\n```\nmore": "x = 1\n",
+    "~~~python\nx = 1\n~~~\n": "x = 1\n",
+    '`````Python title="cnn.py" {1-3}\nx = 1\n`````': "x = 1\n",
+    "```{.python .numberLines}\r\nx = 1\r\n```\r\n": "x = 1\n",
+    "1. Step\n\n   ```py\n   x = 1\n   ```\n2. Next": "x = 1\n",
+    "<details>\n```python3\nx = 1\n```\n</details>": "x = 1\n",
+    "```\na -> b\n```\n```python\nx = 1\n```\n```bash\nls\n```\n```python\ny = 2\n```": "x = 1\n\ny = 2\n",
+    "```\nx = 1\n```": "x = 1\n",
+}
+
+
+def test_the_program_of_an_answer():
+    assert {markdown: sandbox.program(markdown) for markdown in FENCES} == FENCES
+    for markdown in ("I would rather explain.", "```bash\nls\n```"):
+        with pytest.raises(WorkshopError, match="has no Python code block"):
+            sandbox.program(markdown)
+    answer = "Here:\n\n```python\ndef f():\n\n    return '~~~'\n```\n\nDone."
+    for end in range(answer.index("python") + 6, answer.index("\n```\n") + 4):
+        with pytest.raises(WorkshopError, match="stops inside a code block"):
+            sandbox.program(answer[:end])
+    assert sandbox.program(answer) == "def f():\n\n    return '~~~'\n"
