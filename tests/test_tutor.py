@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from helpers import sandbox
 from helpers.errors import WorkshopError
 from helpers.settings import ROOT, settings
-from helpers.show import show
+from helpers.workshop import show
 from tests.test_layer_checks import answers
 from tools.notebooks import FOLDER, environment, execute
 
