@@ -253,7 +253,9 @@ def test_hostile_programs_meet_walls(mode, outside, without, report):
     for name in names:
         result, ending = attempt(name, outside), HOSTILE[name][1]
         disk = "namespaces" in guards or SPACE not in ending
-        told = re.match(ending, result.ended) if disk else result.ended.startswith("left more than")
+        told = re.match(ending if disk else "left more than", result.ended)
+        if ending not in (OK, REFUSED, EARLY):  # on a busy machine the time limit may come first
+            told = told or result.ended == TIME
         if not told or (name.startswith("undo, ") and ending == OK and "-1 " not in result.stdout):
             wrong[name] = result
     report(f"{len(names)} hostile programs against {', '.join(guards)}: {len(names) - len(wrong)} held")
@@ -267,7 +269,7 @@ def test_a_killed_kernel_takes_the_child_and_its_folder_along(scratch):
         code = "open('x', 'w')\nwhile True: pass"
         caller = f"from helpers import sandbox; {walls}sandbox.run({code!r}, timeout=60)"
         process = subprocess.Popen([sys.executable, "-c", caller], env={**os.environ, "TMPDIR": str(scratch)})
-        wait_until(lambda: list(scratch.iterdir()) and len(running("child.py")) > 0)
+        wait_until(lambda: list(scratch.iterdir()) and running(str(scratch)))
         time.sleep(0.3)
         process.kill()
         process.wait()

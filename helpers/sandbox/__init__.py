@@ -11,7 +11,6 @@ every 20 ms. The kernel itself is shared. `Run.guards` says what was on. Run hos
 """
 
 import functools
-import io
 import json
 import os
 import pickle
@@ -90,22 +89,19 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
                     time.sleep(0.02)
             report.seek(len(job))
             guards, _, told = report.read(1 << 24).partition(b"\n")
-            out.seek(0)
-            err.seek(0)
-            stdout, stderr, on = (
-                each.read(OUTPUT).decode(errors="replace") for each in (out, err, io.BytesIO(guards))
+            stdout, stderr = (
+                (file.seek(0) or file.read(OUTPUT)).decode(errors="replace") for file in (out, err)
             )
     except OSError as error:
         return Run(f"could not be started: {error}")
     try:  # the code could have written a report of its own: JSON does no harm, and half a character is replaced
         if not ended:
-            ended, results = json.loads(
-                json.dumps(json.loads(told), ensure_ascii=False).encode(errors="replace")
-            )
+            clean = json.dumps(json.loads(told), ensure_ascii=False).encode(errors="replace")
+            ended, results = json.loads(clean)
             arrays = {name: np.array(value) for name, value in results.items()}
     except Exception:
         ended = f"its process ended before its last line (exit status {process.returncode})"
-    return Run(ended, stdout, stderr, arrays, tuple(on.split(", ")))
+    return Run(ended, stdout, stderr, arrays, tuple(guards.decode(errors="replace").split(", ")))
 
 
 @contextmanager
@@ -118,13 +114,11 @@ def _child(**streams: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         env |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), folder)
         command = [*_namespaces(), sys.executable, "-I", "-B", "-u", "-X", "utf8", str(CHILD), folder]
         process = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
-        caretaker = (
-            ["sh", "-c", CARETAKER, folder] if os.name == "posix" else [sys.executable, "-c", "input()"]
-        )
+        waiting = ("sh", "-c", CARETAKER, folder) if os.name == "posix" else (sys.executable, "-c", "input()")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         try:
-            with subprocess.Popen(caretaker, start_new_session=True, **pipes) as care:
-                os.write(care.stdin.fileno(), str(process.pid).encode())  # type: ignore[union-attr]
+            with subprocess.Popen(waiting, start_new_session=True, **pipes) as caretaker:
+                os.write(caretaker.stdin.fileno(), str(process.pid).encode())  # type: ignore[union-attr]
                 yield process, folder
         finally:
             process.kill()
@@ -145,7 +139,8 @@ def _used(folder: str) -> int:
 @functools.cache
 def _namespaces() -> tuple[str, ...]:
     """Return the command that gives a process its own network, processes and mounts; () if it is not permitted."""
-    command = ("unshare", *"--user --map-root-user --net --pid --ipc --mount --fork --kill-child".split())
+    new = ("--user", "--map-root-user", "--net", "--pid", "--ipc", "--mount", "--fork", "--kill-child")
+    command = ("unshare", *new)
     with suppress(OSError):
         if subprocess.run([*command, "true"], capture_output=True).returncode == 0:
             return command
