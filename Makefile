@@ -56,7 +56,7 @@ letters-digest: $(VENV)/.maintainer ## build the digest PDFs from data/letters/s
 	@$(BIN)/python -m tools.build_letters
 
 boards: $(VENV)/.maintainer ## draw the circuit boards of data/boards
-	@$(BIN)/python -m tools.build_boards
+	@$(BIN)/python -m data.boards.generator
 
 .PHONY: picture costs
 picture: setup ## take the README's picture from the board lesson

@@ -35,7 +35,7 @@ DIFFERENCES = [
     (r"<progress [^>]*></progress>", "PROGRESS"),
 ]  # fmt: skip
 # Pictures that carry one of these texts, or times that this machine took.
-OTHER_PICTURES = {("01_pcb_defect_inspection", "inspection_report.show_confusion(")}
+OTHER_PICTURES = {("01_pcb_defect_inspection", "ConfusionMatrixDisplay.from_predictions(")}
 
 
 def source_for(name):
