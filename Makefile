@@ -50,7 +50,7 @@ letters-digest: ## build the digest PDFs from data/letters/source
 
 boards: ## draw the circuit boards of data/boards
 	$(DEV)
-	@$(BIN)/python -m tools.build_boards
+	@$(BIN)/python -m data.boards.generator
 
 picture: setup ## take the README's picture from the board lesson
 	@$(BIN)/python -m tools.readme_picture

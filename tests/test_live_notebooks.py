@@ -29,7 +29,7 @@ DIFFERENCES = [
     (r"a Claude model outside Bedrock, one try a board", "claude-sonnet-5-5"),
 ]
 # Pictures that carry one of these texts.
-OTHER_PICTURES = {("01_pcb_defect_inspection", "WHOSE")}
+OTHER_PICTURES = {("01_pcb_defect_inspection", "ConfusionMatrixDisplay.from_predictions(")}
 
 
 def source_for(name):

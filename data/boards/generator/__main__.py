@@ -1,6 +1,6 @@
 """Build data/boards: three boards, the defect chart, the evaluation set and its ground truth.
 
-Run `make boards`. The same bytes come out every time.
+Run `make boards` (`python -m data.boards.generator`). The same bytes come out every time.
 """
 
 import argparse
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from tools.boards.artwork import Artwork
-from tools.boards.chart import draw_chart
-from tools.boards.defects import KINDS, Planted, plant
-from tools.boards.designs import DESIGNS
-from tools.boards.render import MARGIN, PX_PER_MM, fabrication_data, render
+from .artwork import Artwork
+from .chart import draw_chart
+from .defects import KINDS, Planted, plant
+from .designs import DESIGNS
+from .render import MARGIN, PX_PER_MM, fabrication_data, render
 
 SEED = 2024
 REACH = 1.6  # a defect changes no pixel further than this from its middle, mm
-ROOT = Path(__file__).resolve().parent.parent
-FONT = ROOT / "data" / "boards" / "fonts" / "NotoSansCJKsc-Regular-subset.otf"
+BOARDS = Path(__file__).resolve().parent.parent
+FONT = BOARDS / "fonts" / "NotoSansCJKsc-Regular-subset.otf"
 CHART_SEEDS = {
     "missing_hole": 7,
     "mouse_bite": 3,
@@ -141,7 +141,7 @@ def _json(truth: list[dict[str, object]]) -> str:
 def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "data" / "boards")
+    parser.add_argument("--out", type=Path, default=BOARDS)
     parser.add_argument(
         "--only", nargs="*", default=(), metavar="NAME", help="for example: chart spur board_07"
     )

@@ -72,14 +72,6 @@ def sot23(ref: str, at: Point, rotation: int, nets: Sequence[str]) -> Part:
     return _place(ref, at, rotation, pads, lines)
 
 
-def sot223(ref: str, at: Point, rotation: int, nets: Sequence[str]) -> Part:
-    """SOT-223 regulator: three pins below, the tab above."""
-    pads = [Pad(x, -3.1, 1.1, 1.9, net) for x, net in zip((-2.3, 0, 2.3), nets[:3], strict=True)]
-    pads.append(Pad(0, 3.1, 3.5, 1.9, nets[3]))
-    lines = [[(-3.3, -1.85), (-3.3, 1.85), (3.3, 1.85), (3.3, -1.85), (-3.3, -1.85)]]
-    return _place(ref, at, rotation, pads, lines)
-
-
 def soic(ref: str, at: Point, rotation: int, nets: Sequence[str]) -> Part:
     """SOIC, 1.27 mm pitch; pin 1 lower left, counted anticlockwise (lower row, then upper row backwards)."""
     half = len(nets) // 2
