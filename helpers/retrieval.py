@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from helpers import recordings
 from helpers.errors import WorkshopError
-from helpers.settings import read_state, settings
+from helpers.settings import settings
 
 REPLAY_KNOWLEDGE_BASE = "WORKSHOPKB"
 _SOURCE = "x-amz-bedrock-kb-source-uri"
@@ -33,7 +33,9 @@ def knowledge_base_id() -> str:
     """The knowledge base to ask: WORKSHOP_KNOWLEDGE_BASE_ID, else the one in workshop.json."""
     if recordings.active().mode == "replay":
         return REPLAY_KNOWLEDGE_BASE
-    found = settings().knowledge_base_id or read_state().get("knowledge_base_id")
+    from helpers.knowledge_base import state  # only live: a lesson in replay loads nothing of it
+
+    found = settings().knowledge_base_id or getattr(state.read(), "knowledge_base_id", "")
     if not found:
         raise WorkshopError(
             "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "

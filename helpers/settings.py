@@ -1,11 +1,10 @@
 """Settings of the workshop: environment WORKSHOP_*, then `.env`, then the defaults below."""
 
 import difflib
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -64,38 +63,3 @@ def settings() -> Settings:
         ) from error
     relative = {name: ROOT / value for name, value in found if isinstance(value, Path)}
     return found.model_copy(update=relative)
-
-
-_in_replay: dict[str, Any] = {}
-
-
-def read_state() -> dict[str, Any]:
-    """Ids and names of what the workshop made in the account (workshop.json); empty without that file."""
-    if settings().mode == "replay":
-        return dict(_in_replay)
-    path = settings().state_file
-    try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise WorkshopError(
-            f"{path} is not valid JSON ({error}). Move it away and set WORKSHOP_KNOWLEDGE_BASE_ID in .env."
-        ) from error
-    return state
-
-
-def write_state(state: dict[str, Any]) -> None:
-    """Put `state` into workshop.json, whole or not at all; an empty one removes the file.
-
-    Replay keeps it in memory: recorded names must not look like things in somebody's account.
-    """
-    if settings().mode == "replay":
-        _in_replay.clear()
-        _in_replay.update(state)
-        return
-    path = settings().state_file
-    if not state:
-        path.unlink(missing_ok=True)
-        return
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from helpers.knowledge_base.build import RECORDED_ID
+from helpers.knowledge_base.workshop import RECORDED_ID
 from helpers.offline_index import open_index
 from helpers.recordings.file import Recording
 from helpers.settings import ROOT, Settings
