@@ -110,11 +110,15 @@ class Workshop:
             else:
                 print(f"{kind}: {one.state if one and one.owner == UNKNOWN else 'none'}")
 
+    def _ours(self, kind: str) -> Thing | None:
+        one = find(kind, self.names)
+        return one if one and one.owner == self.names.id else None
+
     def _remove(self, first: Thing) -> None:
         tried: list[object] = []
 
         def look() -> tuple[bool, str]:
-            one = find(first.kind, self.names)
+            one = self._ours(first.kind)
             if one and one.state == "DELETE_UNSUCCESSFUL" and tried:
                 raise WorkshopError(f"{one.kind} {one.name} could not be removed. It says: {one.reason}")
             if one and one.state not in ("CREATING", "UPDATING", "DELETING"):
@@ -125,7 +129,7 @@ class Workshop:
                     if not _BUSY.search(code_of(error)):
                         raise
                     tried.append(error)
-                one = find(first.kind, self.names)
+                one = self._ours(first.kind)
             return one is None, "" if one else "removed"
 
         until(f"{first.kind} {first.name}", look, why=tried)
