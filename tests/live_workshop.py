@@ -17,16 +17,20 @@ from tests.loopback.account.together import together
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is forked: POSIX only")
 STORES = ("opensearch", "s3vectors")
-BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "kb.finish"}
-CLEAN = {"notebook": "99_clean_up", "from": "kb.inventory", "to": "clean.finish"}
-PDFS = "from helpers.settings import settings; PDFS = sorted(settings().letters_dir.glob('*.pdf'))"
+BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "What the ingestion job did"}
+CLEAN = {"notebook": "99_clean_up", "from": "kb.Workshop", "to": "clean.left"}
+BEFORE = """
+import matplotlib.pyplot as plt
+from helpers.settings import settings
+PDFS = sorted(settings().letters_dir.glob("*.pdf"))
+"""
 ID = "abcd1234"
 MAKES = ("Create", "PUT", "StartIngestionJob")
 
 
 @cache
-def runner():
-    """The program that runs notebooks; it ends when this process closes its input."""
+def runner(number=0):
+    """A program that runs notebooks, one at a time; it ends when this process closes its input."""
     command = [sys.executable, "-m", "tests.notebook_runner"]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -38,7 +42,7 @@ class Workshop:
         self.service, self.account, self._store = service, service.account, store
         self.state = folder / "workshop.json"
 
-    def run(self, what, cut=None, **env):
+    def run(self, what, cut=None, by=0, **env):
         given = {
             **self.service.environment(),
             "WORKSHOP_MODE": "live",
@@ -48,15 +52,15 @@ class Workshop:
             "WORKSHOP_ID": ID,
             **env,
         }
-        order = {**what, "env": given, "cut": cut, "before": PDFS}
-        runner().stdin.write(json.dumps(order) + "\n")
-        runner().stdin.flush()
-        return json.loads(runner().stdout.readline())
+        order = {**what, "env": given, "cut": cut, "before": BEFORE}
+        runner(by).stdin.write(json.dumps(order) + "\n")
+        runner(by).stdin.flush()
+        return json.loads(runner(by).stdout.readline())
 
     def works(self, what, **env):
         outcome = self.run(what, **env)
         assert outcome["error"] == "" and not outcome["cut"]
-        return outcome["changes"]
+        return outcome
 
     def made(self, since=0):
         """How often each thing was made, by operation and name."""

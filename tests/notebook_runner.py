@@ -2,17 +2,19 @@
 
 A program that has imported everything and forks a child for each line of its input:
 
-    {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "kb.finish",
-     "cut": [7, "after"]}
+    {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "plt.show", "cut": [7, "after"]}
 
 `cut` is the number of a call that changes something, and whether the process dies before it is sent or after
-it is answered, its answer unread. A line comes back: {"changes": such calls so far, "error": "", "cut": bool}.
+it is answered, its answer unread. A line comes back: {"changes": such calls so far, "error": "", "cut": bool,
+"printed": what the cells wrote, "left": their variable of that name}.
 """
 
+import io
 import json
 import os
 import re
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -23,19 +25,13 @@ import matplotlib.pyplot as plt
 import nbformat
 from opensearchpy import Urllib3HttpConnection
 
-from helpers import (  # noqa: F401  imported before the fork, so that every child starts warm
-    clients,
-    knowledge_base,
-    recordings,
-    retrieval,
-)
+from helpers import clients, explain, knowledge_base, retrieval, workshop  # noqa: F401  so that every child starts warm
 from helpers.errors import WorkshopError
 from helpers.explain import explain
-from helpers.knowledge_base import waiting
 from tools.notebooks import FOLDER
 
 SERVICES = ("sts", "s3", "iam", "opensearchserverless", "s3vectors", "bedrock-agent")
-_READS = re.compile(r"Get|List|BatchGet|Head|HEAD")
+_READS = re.compile(r"Get|List|BatchGet|Head|HEAD|Retrieve")
 
 
 def cells(name: str, first: str, last: str) -> list[str]:
@@ -53,6 +49,7 @@ class Counter:
     def __init__(self, cut: list[Any] | None, out: int):
         """`out` is where the last word goes."""
         self.changes, self._cut, self._out = 0, cut, out
+        self.printed, self.scope = io.StringIO(), {"__name__": "__main__"}  # what the cells print and define
 
     def around(self, send: Any, name_at: int) -> Any:
         """`send` with the count around it; its argument number `name_at` names the operation."""
@@ -62,34 +59,32 @@ class Counter:
             self.changes += counts
             here = counts and self._cut is not None and self.changes == self._cut[0]
             if here and self._cut == [self.changes, "before"]:
-                self._die()
+                self.tell(cut=True)
             answer = send(*args, **named)
             if here:
-                self._die()
+                self.tell(cut=True)
             return answer
 
         return sending
 
-    def _die(self) -> None:
-        tell(self._out, changes=self.changes, error="", cut=True)
+    def tell(self, error: str = "", cut: bool = False) -> None:
+        """One line of JSON, and the end."""
+        words = {"changes": self.changes, "error": error, "cut": cut, "printed": self.printed.getvalue()}
+        words["left"] = self.scope.get("left")
+        os.write(self._out, json.dumps(words).encode())
         os._exit(9)
-
-
-def tell(out: int, **words: Any) -> None:
-    """One line of JSON."""
-    os.write(out, json.dumps(words).encode())
 
 
 def child(order: dict[str, Any], out: int) -> None:
     """Run the cells of `order` in this process and end it."""
     os.environ.update(order["env"])
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    waiting.EVERY = 0.0
+    time.sleep = lambda seconds: None  # nothing takes time there, so nobody waits
     counter = Counter(order.get("cut"), out)
+    sys.stdout = counter.printed
     client = botocore.client.BaseClient
     client._make_api_call = counter.around(client._make_api_call, 1)
     Urllib3HttpConnection.perform_request = counter.around(Urllib3HttpConnection.perform_request, 1)
-    scope: dict[str, Any] = {"__name__": "__main__"}
+    scope: dict[str, Any] = counter.scope
     error = ""
     try:
         exec(order.get("before", ""), scope)
@@ -100,8 +95,7 @@ def child(order: dict[str, Any], out: int) -> None:
         if told is None:
             traceback.print_exc()
         error = f"{type(told or problem).__name__}: {told or problem}"
-    tell(out, changes=counter.changes, error=error, cut=False)
-    os._exit(0)
+    counter.tell(error)
 
 
 def warm_loader() -> None:

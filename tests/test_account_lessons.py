@@ -14,7 +14,7 @@ def code(notebook):
 
 @pytest.mark.parametrize("store", record_account.STORES)
 def test_live_outputs_are_those_of_replay_cell_by_cell(store, tmp_path):
-    outcomes, left = record_account.run("live", store, tmp_path)
+    outcomes, left = record_account.run(store, tmp_path)
     assert left == {} and [outcome.error for outcome in outcomes] == ["", ""]
     for lesson, outcome in zip(record_account.LESSONS, outcomes, strict=True):
         path = FOLDER / f"{lesson}.ipynb"

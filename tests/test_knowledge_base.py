@@ -1,90 +1,210 @@
 """The lessons that build and remove a knowledge base, run live against an account that keeps state."""
 
 import json
+import multiprocessing
+import os
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from helpers import workshop
+from helpers.knowledge_base import kinds, state
 from helpers.knowledge_base.names import Names, document
 from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
-from tests.loopback import On
+from tests.loopback import On, ServiceError
+from tests.loopback.account.moto import OTHERS
 from tests.loopback.faults import dropped, lost, refused, slow
 
 pytestmark = forks
+OURS, OTHER = Names(ID), Names("wxyz9876")
+NOBODY = {"WORKSHOP_ID": ""}  # a learner who has not set an id
 
 
-def of_others(service, names):
-    """Resources beside ours: of another workshop, without tags, or under a similar name."""
-    other = Names("wxyz9876")
-    near = f"{names.common}x"
-    s3, iam = service.client("s3"), service.client("iam")
-    for bucket, tags in ((other.common, other.tag_list()), (near, [])):
-        s3.create_bucket(Bucket=bucket)
-        if tags:
-            s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
-        s3.put_object(Bucket=bucket, Key="theirs.pdf", Body=b"theirs")
-    trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
-    for role, tags in ((other.role, other.tag_list()), (f"{names.role}x", [])):
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust, Tags=tags)
+def make(service, kind, name, tags, mark):
+    """One thing of somebody's, by hand; `tags` as a dict."""
+    listed = [{"Key": key, "Value": text} for key, text in tags.items()]
     aoss = service.client("opensearchserverless")
-    for name, mark in ((other.common, other.mark), (near, "made by hand")):
-        rule = json.dumps(document("collection-encryption", collection=name))
-        aoss.create_security_policy(type="encryption", name=name, policy=rule, description=mark)
-        tags = other.tag_list("key", "value") if name == other.common else []
-        aoss.create_collection(name=name, type="VECTORSEARCH", tags=tags)
-    vectors = service.client("s3vectors")
-    vectors.create_vector_bucket(vectorBucketName=other.common, tags=other.tags)
-    vectors.create_vector_bucket(vectorBucketName=near)
+    if kind == "bucket":
+        s3 = service.client("s3")
+        s3.create_bucket(Bucket=name)
+        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": listed})
+        s3.put_object(Bucket=name, Key="theirs.pdf", Body=b"theirs")
+    elif kind == "role":
+        trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
+        service.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=listed)
+    elif kind == "vector bucket":
+        service.client("s3vectors").create_vector_bucket(vectorBucketName=name, tags=tags)
+    elif kind == "collection":
+        small = [{"key": key, "value": text} for key, text in tags.items()]
+        aoss.create_collection(name=name, type="VECTORSEARCH", tags=small)
+    else:
+        family = kind.removesuffix(" policy")
+        text = json.dumps(document(f"collection-{family}", collection=name, builder="arn:b", role="arn:r"))
+        create = aoss.create_access_policy if family == "data" else aoss.create_security_policy
+        create(type=family, name=name, policy=text, description=mark)
+
+
+MADE_ALONE = (
+    "encryption policy",
+    "network policy",
+    "data policy",
+    "collection",
+    "vector bucket",
+    "role",
+    "bucket",
+)
+
+
+def of_others(service):
+    """Things beside ours: of another workshop, without our tags, or under a name that begins like ours."""
+    for names, tags, mark in (
+        (OTHER, OTHER.tags, OTHER.mark),
+        (Names(f"{ID}x"), {"workshop-id": ID}, "made by hand"),
+        (Names(f"0{ID}"), {"workshop": OURS.tags["workshop"]}, OURS.mark + "x"),
+    ):
+        for kind in MADE_ALONE:
+            make(service, kind, names.role if kind == "role" else names.common, tags, mark)
     return service.left()
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_other_peoples_resources_are_left_alone(store, tmp_path):
+def test_other_peoples_resources_are_left_alone_and_nothing_is_listed_but_by_name(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
-        theirs = of_others(one.service, Names(ID))
-        assert len(theirs) == 5
+        theirs = of_others(one.service)
+        before = len(one.service.service.calls)
         one.works(BUILD)
         assert one.service.left() != theirs
         one.works(CLEAN)
         assert one.service.left() == theirs
         one.works(CLEAN)  # nothing of ours, and no workshop.json
         assert one.service.left() == theirs
+        calls = one.service.service.calls[before:]
+        lists = {call.operation for call in calls if call.operation.startswith("List")}
+        # The first cannot be asked for one name, the second is (by a prefix); the others ask about one thing of ours.
+        assert lists == {"ListKnowledgeBases", "ListBuckets", "ListDataSources", "ListTagsForResource"} | {
+            "ListIngestionJobs", "ListObjectsV2", "ListObjectVersions", "ListRolePolicies", "ListAttachedRolePolicies"
+        }  # fmt: skip
+        assert not {call.operation for call in calls} & {
+            "PutBucketTagging",
+            "TagResource",
+            "UpdateDataSource",
+        }
+        assert {
+            call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"
+        } == {"RETAIN"}
+    report(f"{store}: {sum(map(len, theirs.values()))} look-alikes of other people untouched")
 
 
-def test_a_resource_of_our_name_without_our_tags_is_not_taken_over(tmp_path):
-    with workshop(tmp_path, "opensearch") as one:
-        one.service.client("s3").create_bucket(Bucket=Names(ID).common)
+@pytest.mark.parametrize("kind", MADE_ALONE)
+@pytest.mark.parametrize(
+    "tags", [{}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"}], ids=str
+)
+def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(
+    kind, tags, tmp_path
+):
+    store = "s3vectors" if kind == "vector bucket" else "opensearch"
+    with workshop(tmp_path, store) as one:
+        assert one.run(BUILD, cut=[1, "before"])["cut"]  # workshop.json is there, the bucket is not
+        if kind == "collection":
+            make(one.service, "encryption policy", OURS.common, {}, OURS.mark)
+        make(one.service, kind, OURS.role if kind == "role" else OURS.common, tags, "made by hand")
         error = one.run(BUILD)["error"]
-        assert error.startswith("WorkshopError: The name claude-workshop-abcd1234 is taken by a bucket")
-        assert "WORKSHOP_ID" in error and len(error.splitlines()) == 1
+        assert f"is taken by a {kind}" in error and "WORKSHOP_ID" in error and len(error.splitlines()) == 1
+        left = one.works(CLEAN)["left"]
+        assert [found for found, name in left.items() if name != "none"] == [kind]
+        assert sum(map(len, one.service.left().values())) == 1 and not one.state.exists()
+
+
+def test_a_bucket_of_ours_that_somebody_tags_anew_is_theirs(tmp_path):
+    with workshop(tmp_path, "s3vectors") as one:
+        one.works(BUILD)
+        tags = [{"Key": "workshop", "Value": "other-workshop"}, {"Key": "workshop-id", "Value": ID}]
+        one.service.client("s3").put_bucket_tagging(Bucket=OURS.common, Tagging={"TagSet": tags})
         one.works(CLEAN)
-        assert one.service.left() == {"buckets": [Names(ID).common]}
+        assert one.service.left() == {"buckets": [OURS.common]}
+
+
+def test_a_bucket_name_of_another_account_gives_one_clear_error(tmp_path):
+    with workshop(tmp_path, "opensearch") as one:
+        one.service.take_bucket(OURS.common)
+        error = one.run(BUILD)["error"]
+        assert "is taken by a bucket" in error and "WORKSHOP_ID" in error
+        assert set(one.works(CLEAN)["left"].values()) == {"none"}
+        one.works(BUILD, WORKSHOP_ID="efgh5678")
+        one.works(CLEAN, WORKSHOP_ID="efgh5678")
+        assert one.service.left() == {}
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "ap-northeast-1"])
 def test_a_bucket_is_made_in_every_region(region, tmp_path):
     with workshop(tmp_path, "s3vectors", region=region) as one:
         one.works(BUILD)
-        place = one.service.client("s3").get_bucket_location(Bucket=Names(ID).common)["LocationConstraint"]
+        place = one.service.client("s3").get_bucket_location(Bucket=OURS.common)["LocationConstraint"]
         assert place == (None if region == "us-east-1" else region)
-        elsewhere = one.run(BUILD, WORKSHOP_REGION="us-west-2")["error"]
-        assert f"region {region}" in elsewhere and "99_clean_up" in elsewhere
         one.works(CLEAN)
         assert one.service.left() == {}
 
 
-def test_a_bucket_name_of_another_account_gives_one_clear_error(tmp_path):
+def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_forgotten(
+    tmp_path, monkeypatch
+):
     with workshop(tmp_path, "opensearch") as one:
-        one.service.take_bucket(Names(ID).common)
-        error = one.run(BUILD)["error"]
-        assert (
-            "is taken by a bucket" in error and "another account has it" in error and "WORKSHOP_ID" in error
-        )
-        one.works(CLEAN)
-        one.works(BUILD, WORKSHOP_ID="efgh5678")
+        one.works(BUILD)
+        there, known = one.service.left(), one.state.read_bytes()
+
+        def refuses(told, **env):
+            for what in (BUILD, CLEAN):
+                error = one.run(what, **env)["error"]
+                assert told in error and "Nothing was made, nothing was removed" in error, error
+            assert one.service.left() == there and one.state.read_bytes() == known
+
+        refuses("region us-east-1", WORKSHOP_REGION="eu-west-1")
+        refuses("id abcd1234", WORKSHOP_ID="efgh5678")
+        monkeypatch.setenv("MOTO_ACCOUNT_ID", OTHERS)  # whose credentials these are now
+        refuses("account another one")
+        monkeypatch.setenv("MOTO_ACCOUNT_ID", one.account.account_id)
+        one.state.unlink()  # then the bucket tells where
+        for what in (BUILD, CLEAN):
+            assert "region us-east-1" in one.run(what, WORKSHOP_REGION="eu-west-1")["error"]
+        assert one.service.left() == there and not one.state.exists()
         one.works(CLEAN)
         assert one.service.left() == {}
+
+
+DAMAGED = (
+    b"",
+    b"{",
+    b"[]",
+    b'"abcd1234"',
+    b"\xff\xfe{",
+    b'{"id": 5}',
+    b'{"id": "../x", "account": "1"}',
+    b"null",
+)
+
+
+def test_a_lost_or_damaged_workshop_json_is_made_good_by_the_id_in_the_tags(tmp_path, report):
+    with workshop(tmp_path, "opensearch") as one:
+        one.works(BUILD, **NOBODY)
+        made_up = json.loads(one.state.read_text())["id"]
+        there = one.service.left()
+        for content in (*DAMAGED, None):
+            one.state.write_bytes(content) if content is not None else one.state.unlink()
+            for what in (BUILD, CLEAN):
+                error = one.run(what, **NOBODY)["error"]
+                assert f"WORKSHOP_ID={made_up} (in us-east-1)" in error, error
+                assert error.startswith("WorkshopError: ") and len(error.splitlines()) == 1
+                assert (content is None) or ("is damaged" in error and one.state.read_bytes() == content)
+        assert one.service.left() == there
+        one.works(BUILD, WORKSHOP_ID=made_up)  # found again, workshop.json too
+        assert one.service.left() == there and json.loads(one.state.read_text())["knowledge_base_id"]
+        one.state.unlink()
+        one.works(CLEAN, WORKSHOP_ID=made_up)
+        assert one.service.left() == {}
+        assert "No bucket of this account" in one.run(CLEAN, **NOBODY)["error"]
+    report(f"workshop.json damaged in {len(DAMAGED)} ways, or lost: the tags tell its id each time")
 
 
 def test_nothing_is_made_or_removed_before_the_learner_agrees(tmp_path):
@@ -95,18 +215,16 @@ def test_nothing_is_made_or_removed_before_the_learner_agrees(tmp_path):
         one.works(BUILD)
         there = one.service.left()
         error = one.run(CLEAN, WORKSHOP_AGREE="false")["error"]
-        assert "Nothing was removed" in error and "DELETE_IT = True" in error
+        assert "nothing was removed" in error and "DELETE_IT = True" in error
         assert one.service.left() == there
-        one.works(CLEAN)
 
 
 @pytest.mark.parametrize("what", ["collection", "knowledge base", "ingestion"])
 def test_what_ends_as_failed_is_told_with_its_reason_and_made_anew_later(what, tmp_path):
     with workshop(tmp_path, "opensearch", fails={what: "The moon is in the wrong place."}) as one:
-        outcome = one.run(BUILD)
-        assert outcome["error"].startswith("WorkshopError: ") and "FAILED" in outcome["error"]
-        assert "The moon is in the wrong place." in outcome["error"]
-        assert json.loads(one.state.read_text())["bucket_id"] == Names(ID).common
+        error = one.run(BUILD)["error"]
+        assert error.startswith("WorkshopError: ") and "FAILED" in error
+        assert "The moon is in the wrong place." in error and one.state.exists()
         one.account.fails.clear()
         one.works(BUILD)
         one.works(CLEAN)
@@ -115,18 +233,15 @@ def test_what_ends_as_failed_is_told_with_its_reason_and_made_anew_later(what, t
 
 def test_a_document_that_fails_is_named_and_the_corrected_one_is_ingested(tmp_path):
     name = "AMZN-2020-digest.pdf"
-    with workshop(tmp_path, "opensearch", bad_documents={name: "The file is encrypted."}) as one:
-        error = one.run(BUILD)["error"]
-        assert f"{name}: The file is encrypted." in error and "1 of 4 documents failed" in error
+    with workshop(tmp_path, "opensearch", bad_documents={name: "the file is encrypted"}) as one:
+        printed = one.works(BUILD)["printed"]
+        assert "the file is encrypted" in printed and f"/{name}]" in printed
         one.account.bad_documents.clear()
         time.sleep(1.1)  # S3 tells the time of a change in whole seconds
-        s3 = one.service.client("s3")
-        s3.put_object(Bucket=Names(ID).common, Key=name, Body=b"not the file that is wanted")
+        one.service.client("s3").put_object(Bucket=OURS.common, Key=name, Body=b"not the file that is wanted")
         before = len(one.service.service.calls)
-        one.works(BUILD)
+        assert "encrypted" not in one.works(BUILD)["printed"]
         assert one.made(since=before) == {("StartIngestionJob", ""): 1}
-        one.works(CLEAN)
-        assert one.service.left() == {}
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -142,25 +257,25 @@ def test_what_needs_time_to_spread_is_tried_again(store, tmp_path):
 
 def test_a_real_mistake_in_the_request_is_not_tried_again(tmp_path):
     with workshop(tmp_path, "s3vectors", not_ready=["The embedding model has 512 dimensions."] * 5) as one:
-        error = one.run(BUILD)["error"]
-        assert "512 dimensions" in error
+        assert "512 dimensions" in one.run(BUILD)["error"]
         refusals = [call for call in one.service.service.calls if call.outcome == "ValidationException"]
         assert len(refusals) == 1
 
 
 @pytest.mark.parametrize(
-    "at", ["iam.CreateRole", "bedrock-agent.CreateKnowledgeBase", "bedrock-agent.GetIngestionJob"]
+    "at", ["iam.CreateRole", "CreateKnowledgeBase", "GetIngestionJob", "DeleteCollection"]
 )
 def test_credentials_that_expire_on_the_way_are_told_and_the_state_is_kept(at, tmp_path):
     switch = Switch()
     with workshop(tmp_path, "opensearch", On(refused("expired"), at, calls=switch)) as one:
+        if at == "DeleteCollection":
+            one.works(BUILD)
         switch.on = True
-        error = one.run(BUILD)["error"]
+        error = one.run(CLEAN if at == "DeleteCollection" else BUILD)["error"]
         assert error.startswith("CallFailed: Your credentials have expired.") and "sign in again" in error
-        assert json.loads(one.state.read_text())["bucket_id"] == Names(ID).common
+        assert one.state.exists()
         switch.on = False
         one.works(BUILD)
-        assert set(one.made().values()) == {1}
         one.works(CLEAN)
         assert one.service.left() == {}
 
@@ -168,13 +283,15 @@ def test_credentials_that_expire_on_the_way_are_told_and_the_state_is_kept(at, t
 def test_lists_of_many_pages_are_read_to_the_end_and_every_version_goes(tmp_path, monkeypatch):
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
     with workshop(tmp_path, "opensearch", page_size=1) as one:
-        theirs = of_others(one.service, Names(ID))
-        one.works(BUILD)
-        s3, bucket = one.service.client("s3"), Names(ID).common
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        one.works(BUILD, WORKSHOP_ID="aaaa1111")
+        one.state.unlink()
+        one.works(BUILD)  # behind the other in every list
+        theirs = {kind: names[:1] for kind, names in one.service.left().items()}
+        s3 = one.service.client("s3")
+        s3.put_bucket_versioning(Bucket=OURS.common, VersioningConfiguration={"Status": "Enabled"})
         for number in range(25):
-            s3.put_object(Bucket=bucket, Key=f"more-{number % 5}", Body=b"x")
-        s3.delete_object(Bucket=bucket, Key="more-0")  # leaves a delete marker
+            s3.put_object(Bucket=OURS.common, Key=f"more-{number % 5}", Body=b"x")
+        s3.delete_object(Bucket=OURS.common, Key="more-0")  # leaves a delete marker
         before = len(one.service.service.calls)
         one.works(CLEAN)
         asked = Counter(call.operation for call in one.service.service.calls[before:])
@@ -184,19 +301,12 @@ def test_lists_of_many_pages_are_read_to_the_end_and_every_version_goes(tmp_path
 
 @pytest.mark.parametrize("store", STORES)
 def test_an_answer_that_is_lost_on_the_way_makes_nothing_twice(store, tmp_path):
-    with workshop(tmp_path, store) as one:
-        one.works(BUILD)
-        once = one.made()
-        one.works(CLEAN)
     creates = ("*.Create*", "*.PUT", "*.StartIngestionJob")
     with workshop(tmp_path, store, *(On(lost(), name, calls={1}) for name in creates)) as one:
-        outcome = one.run(BUILD)
-        while outcome["error"]:  # what botocore does not try again by itself, the learner does
-            outcome = one.run(BUILD)
+        while one.run(BUILD)["error"]:  # what botocore does not try again by itself, the learner does
+            pass
         assert [call for call in one.service.service.calls if call.outcome == "dropped"]
-        held = one.service.left()
-        assert {len(names) for names in held.values()} <= {1}
-        assert len(once) == len(one.made())
+        assert {len(names) for names in one.service.left().values()} <= {1}
         one.works(CLEAN)
         assert one.service.left() == {}
 
@@ -205,7 +315,7 @@ def test_calls_that_are_throttled_slow_or_cut_end_in_a_build_and_a_removal(tmp_p
     faults = (
         On(refused("too many requests"), "bedrock-agent.*", probability=0.1),
         On(slow(before=0.05), probability=0.2),
-        On(dropped(), "*.List*", probability=0.05),
+        On(dropped(), "*.Get*", probability=0.05),
     )
     with workshop(tmp_path, "opensearch", *faults) as one:
         one.works(BUILD)
@@ -222,3 +332,97 @@ def test_a_removal_that_the_service_gives_up_is_told_and_can_be_done_again(tmp_p
         one.account.fails.clear()
         one.works(CLEAN)
         assert one.service.left() == {}
+
+
+def answers(code, status, text):
+    """A fault that answers with an error of its own."""
+
+    def fault(call, rng, proceed):
+        raise ServiceError(code, status, text)
+
+    return fault
+
+
+DOWN = {
+    "no connection": dropped(),
+    "503": answers("ServiceUnavailable", 503, "Try later."),
+    "not allowed here": answers("AccessDenied", 403, "with an explicit deny in a service control policy"),
+}
+
+
+@pytest.mark.parametrize("how", DOWN.values(), ids=DOWN)
+@pytest.mark.parametrize("service", ["s3vectors", "opensearchserverless", "bedrock-agent", "iam", "s3"])
+def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(service, how, tmp_path):
+    switch = Switch()
+    with workshop(tmp_path, "opensearch", On(how, f"{service}.*", calls=switch)) as one:
+        one.works(BUILD)
+        there = one.service.left()
+        switch.on = True
+        outcome = one.works(CLEAN)
+        silent = [kind for kind, what in outcome["left"].items() if what.startswith("could not be asked: ")]
+        assert silent == [kind for kind in kinds.KINDS if SERVICE_OF[kind] == service]
+        assert {what for kind, what in outcome["left"].items() if kind not in silent} == {"none"}
+        assert outcome["printed"].count("could not be asked") == len(silent) and one.state.exists()
+        assert len(one.service.left()) < len(there)
+        switch.on = False
+        one.works(CLEAN)
+        assert one.service.left() == {} and not one.state.exists()
+
+
+SERVICE_OF = {
+    **dict.fromkeys(["data source", "knowledge base"], "bedrock-agent"),
+    **dict.fromkeys(
+        ["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"
+    ),
+    **dict.fromkeys(["vector index", "vector bucket"], "s3vectors"),
+    "role": "iam",
+    "bucket": "s3",
+}
+
+
+def test_a_policy_that_somebody_attached_to_the_role_is_detached_and_stays(tmp_path):
+    with workshop(tmp_path, "s3vectors") as one:
+        one.works(BUILD)
+        iam, text = one.service.client("iam"), json.dumps(document("role-s3vectors", index="*"))
+        theirs = iam.create_policy(PolicyName="theirs", PolicyDocument=text)["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName=OURS.role, PolicyArn=theirs)
+        one.works(CLEAN)
+        assert one.service.left() == {"policies": ["theirs"]}
+
+
+def test_what_holds_on_to_a_thing_is_told_in_the_words_of_the_service(tmp_path):
+    with workshop(tmp_path, "s3vectors") as one:
+        one.works(BUILD)
+        iam = one.service.client("iam")
+        iam.create_instance_profile(InstanceProfileName="theirs")
+        iam.add_role_to_instance_profile(InstanceProfileName="theirs", RoleName=OURS.role)
+        error = one.run(CLEAN)["error"]
+        assert "nothing has changed" in error and "DeleteConflict" in error and one.state.exists()
+
+
+def at_once(one, what, times=2, **env):
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(lambda number: one.run(what, by=number, **env), range(times)))
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_two_builds_at_once_make_one_workshop_and_two_clean_ups_leave_nothing(store, tmp_path):
+    with workshop(tmp_path, store, On(slow(before=lambda rng: rng.uniform(0, 0.05)))) as one:
+        for _ in range(3):
+            at_once(one, BUILD, **NOBODY)
+            one.works(BUILD, **NOBODY)
+            assert {len(names) for names in one.service.left().values()} == {1}
+            assert [outcome["error"] for outcome in at_once(one, CLEAN, **NOBODY)] == ["", ""]
+            assert one.service.left() == {} and not one.state.exists()
+
+
+def claim(number):
+    return state.claim(state.State(id=f"abcd{number:04}", account="1", region="r", store="opensearch")).id
+
+
+def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_its_id(change, tmp_path):
+    change(mode="live", recordings_dir=tmp_path)
+    workshop.start("lesson")
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        ids = pool.map(claim, range(64), chunksize=1)
+    assert len(set(ids)) == 1 and os.listdir(tmp_path) == ["workshop.json"]

@@ -12,7 +12,7 @@ pytestmark = forks
 @pytest.mark.parametrize("store", STORES)
 def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
-        changes = one.works(BUILD)
+        changes = one.works(BUILD)["changes"]
         once = one.made()
         assert one.service.left() and set(once.values()) == {1}
         before = len(one.service.service.calls)
@@ -37,8 +37,8 @@ def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, 
 @pytest.mark.parametrize("store", STORES)
 def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
-        changes = one.works(BUILD)
-        removals = one.works(CLEAN)
+        changes = one.works(BUILD)["changes"]
+        removals = one.works(CLEAN)["changes"]
         for number in range(1, changes + 1):
             assert one.run(BUILD, cut=[number, "after"])["cut"]
             one.works(CLEAN)

@@ -1,5 +1,7 @@
 """Passages: paging, filters, prompts."""
 
+import json
+
 import pytest
 
 from helpers import retrieval, workshop
@@ -91,11 +93,13 @@ def test_the_knowledge_base_of_a_live_run(change, tmp_path):
     workshop.start("lesson")
     with pytest.raises(WorkshopError, match="WORKSHOP_KNOWLEDGE_BASE_ID="):
         retrieval.knowledge_base_id()
-    (tmp_path / "workshop.json").write_text('{"knowledge_base_id": "ABCDEFGHIJ"}')
+    place = {"id": "abcd1234", "account": "1", "region": "us-east-1", "store": "opensearch"}
+    known = json.dumps({**place, "knowledge_base_id": "ABCDEFGHIJ"})
+    (tmp_path / "workshop.json").write_text(known)
     assert retrieval.knowledge_base_id() == "ABCDEFGHIJ"
     change(knowledge_base_id="KLMNOPQRST")
     assert retrieval.knowledge_base_id() == "KLMNOPQRST"
     (tmp_path / "workshop.json").write_text("{")
     change(knowledge_base_id="")
-    with pytest.raises(WorkshopError, match=r"workshop\.json"):
+    with pytest.raises(WorkshopError, match="is damaged"):
         retrieval.knowledge_base_id()

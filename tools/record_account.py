@@ -14,15 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from helpers.recordings.file import Recording
-
-from helpers.knowledge_base.build import RECORDED_ID
-from helpers.offline_index import open_index
+from helpers.knowledge_base.workshop import RECORDED_ID
+from helpers.replay.index import open_index
 from helpers.settings import ROOT, Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
-from tools.notebooks import FOLDER, Outcome, environment, execute
-from tools.run_notebooks import line
+from tools.notebooks import FOLDER, Outcome, environment, execute, inside
+from tools.recorder import save
+from tools.run import line
 
 LESSONS = ("03_create_knowledge_base", "99_clean_up")
 STORES = ("opensearch", "s3vectors")
@@ -39,7 +38,7 @@ def main(target: Path = RECORDINGS) -> int:
     """Record both lessons for both stores into the folder `target`; 1 if a run failed or left something."""
     for store in STORES:
         with tempfile.TemporaryDirectory() as folder:
-            outcomes, left = run("record", store, Path(folder))
+            outcomes, left = run(store, Path(folder), record=True)
             print(*map(line, outcomes), sep="\n")
             if left or any(outcome.error for outcome in outcomes):
                 print(f"left behind: {left}")
@@ -51,13 +50,13 @@ def main(target: Path = RECORDINGS) -> int:
     return 0
 
 
-def run(mode: str, store: str, folder: Path) -> tuple[list[Outcome], dict[str, list[str]]]:
-    """Both lessons in `mode`, one after the other, and what the account holds at the end."""
-    index = open_index(ROOT / "data/letters", ROOT / "build/cache")
+def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], dict[str, list[str]]]:
+    """Both lessons live, one after the other, and what the account holds at the end."""
+    index = open_index(ROOT / "data/letters")
     account = Account(polls=2, forbidden=1, not_ready=["role"], retrieve=index.retrieve)
     with together(account) as service:
         env = {
-            **environment(mode),
+            **environment("live"),
             **service.environment(),
             "WORKSHOP_STORE": store,
             "WORKSHOP_ID": RECORDED_ID,
@@ -66,8 +65,9 @@ def run(mode: str, store: str, folder: Path) -> tuple[list[Outcome], dict[str, l
             "WORKSHOP_STATE_FILE": str(folder / "workshop.json"),
         }
         # Nothing takes time there, so nobody waits.
-        fast = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
-        outcomes = [execute(FOLDER / f"{lesson}.ipynb", env, preamble=fast) for lesson in LESSONS]
+        before = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
+        before += "\nfrom tools import recorder; recorder.install()" if record else ""
+        outcomes = [execute(FOLDER / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
         return outcomes, service.left()
 
 
@@ -76,8 +76,8 @@ def keep(fresh: Recording, path: Path) -> None:
     for entry in fresh.entries:
         entry["origin"] = "index" if entry["call"].endswith(".Retrieve") else "api-model"
         entry["body"] = _steady(entry["body"])
-    fresh.path, fresh.date = path, DAY
-    fresh.save()
+    fresh.date = DAY
+    save(fresh, path)
 
 
 def _steady(body: dict[str, Any]) -> dict[str, Any]:

@@ -2,45 +2,28 @@
 
 import json
 import string
-from dataclasses import dataclass
 from typing import Any
 
 from helpers.settings import ROOT
 
 WORKSHOP = "claude-on-bedrock"
 PREFIX = "claude-workshop-"
-ROLE_PREFIX = "AmazonBedrock-" + PREFIX  # roles that AWS's own Bedrock policies allow to pass on
-POLICIES = ROOT / "data" / "policies"
-EMBEDDING_MODEL = "amazon.titan-embed-text-v2:0"
-DIMENSIONS = 1024
+EMBEDDING_MODEL, DIMENSIONS = "amazon.titan-embed-text-v2:0", 1024
 INDEX = "letters"  # the vector index inside its collection or vector bucket
 
 
-@dataclass(frozen=True)
 class Names:
-    """Names and marks of one workshop; `id` is 4 to 12 small letters and digits."""
+    """Names and marks of one workshop; all of them follow from `id`, 4 to 12 small letters and digits."""
 
-    id: str
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The tags of everything that can carry tags."""
-        return {"workshop": WORKSHOP, "workshop-id": self.id}
-
-    @property
-    def mark(self) -> str:
-        """The description of what cannot carry tags: the policies of OpenSearch Serverless."""
-        return f"{WORKSHOP} {self.id}"
-
-    @property
-    def common(self) -> str:
-        """The name of bucket, collection, policies, knowledge base, data source and vector bucket."""
-        return PREFIX + self.id
-
-    @property
-    def role(self) -> str:
-        """The name of the role that Bedrock takes on."""
-        return ROLE_PREFIX + self.id
+    def __init__(self, id: str):
+        """Nothing is asked of any service."""
+        self.id = id
+        self.common = PREFIX + id  # bucket, collection, policies, knowledge base, data source, vector bucket
+        self.role = "AmazonBedrock-" + PREFIX + id  # roles that AWS's own Bedrock policies allow to pass on
+        self.tags = {"workshop": WORKSHOP, "workshop-id": id}  # of everything that can carry tags
+        self.mark = (
+            f"{WORKSHOP} {id}"  # the description of the policies of OpenSearch Serverless, which cannot
+        )
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
         """`tags` as the list that S3 and IAM take; OpenSearch Serverless writes key and value small."""
@@ -49,7 +32,7 @@ class Names:
 
 def document(name: str, **values: str) -> Any:
     """The JSON of data/policies/`name`.json with `${...}` filled in from `values`."""
-    text = (POLICIES / f"{name}.json").read_text(encoding="utf-8")
+    text = (ROOT / "data" / "policies" / f"{name}.json").read_text(encoding="utf-8")
     return json.loads(string.Template(text).substitute(values))
 
 

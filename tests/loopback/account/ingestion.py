@@ -80,23 +80,9 @@ class Ingestion(Part):
     def list_ingestion_jobs(self, params: Params) -> Result:
         self.account.knowledge_bases.source(params)
         mine = {number: job for number, job in self.jobs.items() if job in self._of(params["dataSourceId"])}
-        shown = list(looked_at(mine).values())
-        for wanted in params.get("filters", []):
-            shown = [one for one in shown if one["status"] in wanted["values"]]
-        order = params.get("sortBy", {"attribute": "STARTED_AT", "order": "DESCENDING"})
-        key = {"STATUS": "status", "STARTED_AT": "startedAt"}[order["attribute"]]
-        shown.sort(key=lambda one: (one[key], list(mine).index(one["ingestionJobId"])))
-        if order["order"] == "DESCENDING":
-            shown.reverse()
+        shown = list(looked_at(mine).values())[::-1]  # the newest first, as the default order is
         items, more = page(shown, params, self.account.page_size)
         return {"ingestionJobSummaries": items, **more}
-
-    def list_knowledge_base_documents(self, params: Params) -> Result:
-        self.account.knowledge_bases.source(params)
-        found = self.documents.get(params["dataSourceId"], {})
-        shown = [{**document, **params} for _, document in sorted(found.items())]
-        items, more = page(shown, params, self.account.page_size)
-        return {"documentDetails": items, **more}
 
     def retrieve(self, params: Params) -> Result:
         base = self.account.knowledge_bases.base(params)
@@ -135,9 +121,7 @@ class Ingestion(Part):
         """Compare the bucket with what is indexed, as an incremental sync does."""
         settings = source["dataSourceConfiguration"]["s3Configuration"]
         bucket = settings["bucketArn"].removeprefix("arn:aws:s3:::")
-        prefixes = tuple(settings.get("inclusionPrefixes") or [""])
-        listed = self.account.objects(bucket) if self.account.objects else {}
-        objects = {key: found for key, found in listed.items() if key.startswith(prefixes)}
+        objects = self.account.objects(bucket) if self.account.objects else {}
         known = self.documents.setdefault(source["dataSourceId"], {})
         counts, failed = job["statistics"], dict[str, list[str]]()
         files = {key: found for key, found in objects.items() if not key.endswith(_SIDECAR)}
@@ -151,17 +135,10 @@ class Ingestion(Part):
             before = known.get(key, {})
             if before.get("status") == "INDEXED" and before["tags"] == tags:
                 continue
-            uri = f"s3://{bucket}/{key}"
             reason = self.account.bad_documents.get(key) or self._reason(key, found[1], base)
-            known[key] = {
-                "identifier": {"dataSourceType": "S3", "s3": {"uri": uri}},
-                "status": "FAILED" if reason else "INDEXED",
-                "updatedAt": self.account.now(),
-                "tags": tags,
-                **({"statusReason": reason} if reason else {}),
-            }
+            known[key] = {"status": "FAILED" if reason else "INDEXED", "tags": tags}
             if reason:
-                failed.setdefault(reason, []).append(uri)
+                failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")
                 counts["numberOfDocumentsFailed"] += 1
             elif before.get("status") != "INDEXED":
                 counts["numberOfNewDocumentsIndexed"] += 1

@@ -99,26 +99,12 @@ class KnowledgeBases(Part):
         self.sources[number] = Resource(**{"dataDeletionPolicy": "DELETE", **params}, **more)
         return {"dataSource": self.sources[number].details}
 
-    def get_data_source(self, params: Params) -> Result:
-        return {"dataSource": self.source(params, look=True).details}
-
     def list_data_sources(self, params: Params) -> Result:
         self.base(params)
         looked_at({source.details["dataSourceId"]: source for source in self._sources_of(params)})
         shown = [source.details for source in self._sources_of(params)]
         items, more = page(shown, params, self.account.page_size)
         return {"dataSourceSummaries": items, **more}
-
-    def update_data_source(self, params: Params) -> Result:
-        details = self.source(params).details
-        if params.get("vectorIngestionConfiguration") != details.get("vectorIngestionConfiguration"):
-            text = "The chunking configuration of a data source cannot be changed. Specify the existing one."
-            raise Refusal("ValidationException", text)
-        for name in ("description", "serverSideEncryptionConfiguration", "failureReasons"):
-            details.pop(name, None)
-        now = self.account.now()
-        details |= {"dataDeletionPolicy": "DELETE", **params, "status": "AVAILABLE", "updatedAt": now}
-        return {"dataSource": details}
 
     def delete_data_source(self, params: Params) -> Result:
         source = self.source(params)
@@ -129,13 +115,6 @@ class KnowledgeBases(Part):
 
         source.goes("DELETING", "GONE", polls=self.account.polls, on=on)
         return source.details
-
-    def tag_resource(self, params: Params) -> Result:
-        self._tags(params).update(params["tags"])
-        return {}
-
-    def list_tags_for_resource(self, params: Params) -> Result:
-        return {"tags": self._tags(params)}
 
     def left(self) -> Mapping[str, Iterable[str]]:
         """Knowledge bases and data sources by name."""
@@ -153,12 +132,10 @@ class KnowledgeBases(Part):
             raise Refusal("ResourceNotFoundException", f"Knowledge base with id {number} does not exist.")
         return self.bases[number]
 
-    def source(self, params: Params, look: bool = False) -> Resource:
-        """The data source of the parameters, likewise."""
+    def source(self, params: Params) -> Resource:
+        """The data source of the parameters."""
         self.base(params)
         number = params["dataSourceId"]
-        if look and number in self.sources:
-            self.sources[number].look()
         if number not in self.sources or self.sources[number] not in self._sources_of(params):
             raise Refusal("ResourceNotFoundException", f"Data source with id {number} does not exist.")
         return self.sources[number]
@@ -250,12 +227,6 @@ class KnowledgeBases(Part):
             text = f"Query vector has invalid dimension: {wanted}. Dimension should be: {has}"
             return f"{_STORE}Dependency error document status code: 400, error message: {text}"
         return ""
-
-    def _tags(self, params: Params) -> dict[str, str]:
-        arn = params["resourceArn"]
-        if arn not in self.account.tags:
-            raise Refusal("ResourceNotFoundException", f"Resource {arn} does not exist.")
-        return self.account.tags[arn]
 
 
 def _index_name(params: Params) -> str:

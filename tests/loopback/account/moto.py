@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterable
@@ -99,7 +100,9 @@ class Moto:
 
         def proceed() -> Raw:
             text = b"".join(self._app(environ, lambda *head: sent.append(head)))
-            return Raw(text)
+            if str(operation.name) == "CreateBucket" and sent[-1][0].startswith("200"):
+                self._tag(environ["PATH_INFO"].strip("/"), body)
+            return Raw(re.sub(rb"<Bucket><Name>(.*?)</Name>", self._with_region, text))
 
         service = signed_for(environ.get("HTTP_AUTHORIZATION", ""))
         if service == "s3":
@@ -112,7 +115,8 @@ class Moto:
             answer = proceed_()
             assert isinstance(answer, Raw)
             self._service.end(call, "answered")
-            start(*sent[-1])
+            status, headers = sent[-1]
+            start(status, [(name, text) for name, text in headers if name.lower() != "content-length"])
             return [answer.body]
         except ServiceError as error:
             self._service.end(call, error.code)
@@ -123,6 +127,18 @@ class Moto:
             self._service.end(call, "dropped")
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError from None  # which werkzeug takes for a client that has left
+
+    def _tag(self, bucket: str, body: bytes) -> None:
+        """Give the tags in the body of CreateBucket to the bucket, which moto does not do."""
+        found = re.findall(rb"<Tag><Key>(.*?)</Key><Value>(.*?)</Value></Tag>", body)
+        s3 = s3_backends[self._account]["aws"]
+        if found:
+            s3.put_bucket_tagging(bucket, {key.decode(): text.decode() for key, text in found})
+
+    def _with_region(self, found: re.Match[bytes]) -> bytes:
+        """A bucket in the answer of ListBuckets, with its region, which moto leaves out."""
+        region = s3_backends[self._account]["aws"].buckets[found[1].decode()].region_name
+        return b"%b<BucketRegion>%b</BucketRegion>" % (found[0], region.encode())
 
 
 def _failure(operation: OperationModel, error: ServiceError) -> tuple[int, dict[str, str], bytes]:

@@ -29,9 +29,20 @@ class Part:
         """`account` has the knobs, the tags, and the other parts."""
         self.account = account
 
+    missing = "ResourceNotFoundException"  # the code for what is not there
+
     def left(self) -> Mapping[str, Iterable[str]]:
         """Names or ids of what it still holds, by kind."""
         return {}
+
+    def tags(self, params: Params) -> dict[str, str]:
+        """The tags of the resource of the parameters."""
+        if params["resourceArn"] not in self.account.tags:
+            raise Refusal(self.missing, f"Resource {params['resourceArn']} could not be found.")
+        return self.account.tags[params["resourceArn"]]
+
+    def list_tags_for_resource(self, params: Params) -> Result:
+        return {"tags": self.tags(params)}
 
 
 class Resource:
@@ -69,10 +80,7 @@ def looked_at(store: dict[str, Resource]) -> dict[str, Result]:
 
 def page(items: list[Any], params: Params, most: int) -> tuple[list[Any], Result]:
     """The items that `nextToken` and `maxResults` ask for, `most` at the most, and the token of the next."""
-    token = params.get("nextToken", "page-0")
-    if not re.fullmatch(r"page-\d+", token):
-        raise Refusal("ValidationException", "The provided nextToken is invalid.")
-    start = int(token.removeprefix("page-"))
+    start = int(params.get("nextToken", "page-0").removeprefix("page-"))
     end = start + min(params.get("maxResults") or most, most)
     return items[start:end], {"nextToken": f"page-{end}"} if end < len(items) else {}
 
@@ -106,18 +114,10 @@ def check(shape: Shape, value: Any, where: str = "") -> None:
             check(shape.value, item, where)
     elif isinstance(value, str):
         known = shape.metadata
-        if not known.get("min", 0) <= len(value) <= known.get("max", len(value)):
-            limits = f"between {known.get('min', 0)} and {known.get('max', 'any')}"
-            _invalid(where, value, f"have length {limits}, inclusive")
-        if "pattern" in known and not _pattern(known["pattern"]).fullmatch(value):
-            _invalid(where, value, f"satisfy regular expression pattern: {known['pattern']}")
-        if known.get("enum") and value not in known["enum"]:
-            _invalid(where, value, f"satisfy enum value set: [{', '.join(known['enum'])}]")
-
-
-def _invalid(where: str, value: str, rule: str) -> None:
-    problem = f"Value '{value}' at '{where}' failed to satisfy constraint: Member must {rule}"
-    raise Refusal("ValidationException", f"1 validation error detected: {problem}")
+        fits = len(value) <= known.get("max", len(value)) and value in (known.get("enum") or [value])
+        if not fits or not _pattern(known.get("pattern", ".*")).fullmatch(value):
+            text = f"1 validation error detected: Value '{value}' at '{where}' failed to satisfy constraint: {known}"
+            raise Refusal("ValidationException", text)
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from tests.loopback.account.parts import Part, Refusal, Resource, looked_at, page
+from tests.loopback.account.parts import Part, Refusal, Resource
 from tests.loopback.answers import Params, Result
 
 if TYPE_CHECKING:
@@ -15,6 +15,11 @@ _RULES = {
     "encryption": {"collection"},
     "network": {"collection", "dashboard"},
     "data": {"collection", "index"},
+}
+_NEEDS = {
+    "encryption": ("AWSOwnedKey", "KmsARN"),
+    "network": ("AllowFromPublic", "SourceVPCEs"),
+    "data": ("Principal",),
 }
 
 
@@ -40,26 +45,6 @@ class Serverless(Part):
     def get_access_policy(self, params: Params) -> Result:
         return {"accessPolicyDetail": self._policy(params)}
 
-    def list_security_policies(self, params: Params) -> Result:
-        return self._list("securityPolicySummaries", params)
-
-    def list_access_policies(self, params: Params) -> Result:
-        return self._list("accessPolicySummaries", params)
-
-    def update_access_policy(self, params: Params) -> Result:
-        policy = self._policy(params)
-        if params["policyVersion"] != policy["policyVersion"]:
-            text = "Policy version specified in the request refers to an older version and policy has since changed"
-            raise Refusal("ValidationException", text)
-        changed = _document("data", params["policy"]) if "policy" in params else policy["policy"]
-        description = params.get("description", policy["description"])
-        if (changed, description) == (policy["policy"], policy["description"]):
-            raise Refusal("ValidationException", "No changes detected in policy or policy description")
-        version, when = self.account.new_id(20), self._now()
-        policy |= {"policy": changed, "description": description, "policyVersion": version}
-        policy |= {"lastModifiedDate": when, "forbidden": self.account.forbidden}
-        return {"accessPolicyDetail": policy}
-
     def delete_security_policy(self, params: Params) -> Result:
         self._policy(params)
         del self.policies[params["type"], params["name"]]
@@ -68,24 +53,18 @@ class Serverless(Part):
     delete_access_policy = delete_security_policy
 
     def create_collection(self, params: Params) -> Result:
-        name = params["name"]
+        name, now = params["name"], self._now()
         if any(resource.details["name"] == name for resource in self.collections.values()):
             raise Refusal("ConflictException", f"Collection with name {name} already exists")
-        key = params.get("encryptionConfig") or self._encryption(name)
-        if key is None:
+        if not self._covered("encryption", f"collection/{name}"):
             problem = f"No matching security policy of encryption type found for collection name: {name}."
             text = f"{problem} Please create security policy of encryption type for this collection."
             raise Refusal("ValidationException", text)
         number = self.account.new_id(20)
-        url = f"{self.account.endpoint}/_aoss/{number}"
-        collection = Resource(
-            **{"type": "TIMESERIES", "standbyReplicas": "ENABLED", **params},
-            id=number,
-            arn=self.account.arn("aoss", f"collection/{number}"),
-            kmsKeyArn=key.get("kmsKeyArn") or key.get("KmsARN") or "auto",
-            createdDate=self._now(),
-            lastModifiedDate=self._now(),
-        )
+        url, arn = f"{self.account.endpoint}/_aoss/{number}", self.account.arn("aoss", f"collection/{number}")
+        more = {"id": number, "arn": arn, "kmsKeyArn": "auto", "createdDate": now, "lastModifiedDate": now}
+        collection = Resource(**{"type": "TIMESERIES", "standbyReplicas": "ENABLED", **params}, **more)
+        reason = self.account.fails.get("collection", "")
 
         def on(status: str) -> None:
             if status == "FAILED":
@@ -93,46 +72,24 @@ class Serverless(Part):
             else:
                 collection.details |= {"collectionEndpoint": url, "dashboardEndpoint": f"{url}/_dashboards"}
 
-        reason = self.account.fails.get("collection", "")
         collection.goes("CREATING", "FAILED" if reason else "ACTIVE", polls=self.account.polls, on=on)
         self.collections[number], self.indexes[number] = collection, {}
-        tags = params.get("tags", [])
-        self.account.tags[collection.details["arn"]] = {tag["key"]: tag["value"] for tag in tags}
+        self.account.tags[arn] = {tag["key"]: tag["value"] for tag in params.get("tags", [])}
         return {"createCollectionDetail": collection.details}
 
     def batch_get_collection(self, params: Params) -> Result:
-        if bool(params.get("ids")) == bool(params.get("names")):
-            text = (
-                "You need to provide IDs or names. You can't provide both IDs and names in the same request"
-            )
-            raise Refusal("ValidationException", text)
         kind = "id" if params.get("ids") else "name"
         found, missing = [], []
         for wanted in params[f"{kind}s"]:
             some = {key: value for key, value in self.collections.items() if value.details[kind] == wanted}
             for resource in some.values():
-                resource.look()
+                resource.look()  # which may find that it is gone
             there = [resource.details for key, resource in some.items() if key in self.collections]
             found += there
             if not there:
-                missing.append(
-                    {
-                        kind: wanted,
-                        "errorCode": "NOT_FOUND",
-                        "errorMessage": "The specified Collection is not found.",
-                    }
-                )
+                text = "The specified Collection is not found."
+                missing.append({kind: wanted, "errorCode": "NOT_FOUND", "errorMessage": text})
         return {"collectionDetails": found, "collectionErrorDetails": missing}
-
-    def list_collections(self, params: Params) -> Result:
-        wanted = params.get("collectionFilters", {})
-        shown = [
-            details
-            for details in looked_at(self.collections).values()
-            if all(details.get(name) == value for name, value in wanted.items())
-        ]
-        items, more = page(shown, params, self.account.page_size)
-        return {"collectionSummaries": items, **more}
 
     def delete_collection(self, params: Params) -> Result:
         number = params["id"]
@@ -151,17 +108,8 @@ class Serverless(Part):
         collection.goes("DELETING", "GONE", polls=self.account.polls, on=on)
         return {"deleteCollectionDetail": collection.details}
 
-    def tag_resource(self, params: Params) -> Result:
-        self._tags(params).update({tag["key"]: tag["value"] for tag in params["tags"]})
-        return {}
-
-    def untag_resource(self, params: Params) -> Result:
-        for key in params["tagKeys"]:
-            self._tags(params).pop(key, None)
-        return {}
-
     def list_tags_for_resource(self, params: Params) -> Result:
-        return {"tags": [{"key": key, "value": value} for key, value in self._tags(params).items()]}
+        return {"tags": [{"key": key, "value": value} for key, value in self.tags(params).items()]}
 
     def left(self) -> Mapping[str, Iterable[str]]:
         """Collections, their indexes, and the three kinds of policy."""
@@ -174,39 +122,25 @@ class Serverless(Part):
 
     def public(self, collection: str) -> bool:
         """Whether a network policy lets requests reach the collection."""
-        return any(
-            statement.get("AllowFromPublic") and _matches(statement, "collection", f"collection/{collection}")
-            for (kind, _), policy in self.policies.items()
-            if kind == "network"
-            for statement in policy["policy"]
-        )
+        found = self._covered("network", f"collection/{collection}")
+        return any(statement.get("AllowFromPublic") for _, statement in found)
 
     def allowed(self, principal: str, permission: str, collection: str, index: str) -> bool:
         """Whether a data policy lets `principal` (any if empty) do this; counts down what it still refuses."""
-        for (kind, _), policy in self.policies.items():
-            if kind == "data" and any(
-                _names(statement, principal)
-                and _matches(statement, "index", f"index/{collection}/{index}", permission)
-                for statement in policy["policy"]
-            ):
+        for policy, statement in self._covered("data", f"index/{collection}/{index}", permission):
+            if _names(statement, principal):
                 if not policy["forbidden"]:
                     return True
                 policy["forbidden"] -= 1
         return False
 
     def _create(self, params: Params) -> Result:
-        kind, name = params["type"], params["name"]
+        kind, name, now = params["type"], params["name"], self._now()
         if (kind, name) in self.policies:
             raise Refusal("ConflictException", f"Policy with name {name} and type {kind} already exists")
-        self.policies[kind, name] = {
-            "description": "",
-            **params,
-            "policy": _document(kind, params["policy"]),
-            "policyVersion": self.account.new_id(20),
-            "createdDate": self._now(),
-            "lastModifiedDate": self._now(),
-            "forbidden": self.account.forbidden,
-        }
+        policy = {"description": "", **params, "policy": _document(kind, params["policy"])}
+        policy |= {"policyVersion": self.account.new_id(20), "createdDate": now, "lastModifiedDate": now}
+        self.policies[kind, name] = policy | {"forbidden": self.account.forbidden}
         return self.policies[kind, name]
 
     def _policy(self, params: Params) -> Result:
@@ -216,78 +150,44 @@ class Serverless(Part):
             raise Refusal("ResourceNotFoundException", text)
         return self.policies[kind, name]
 
-    def _list(self, member: str, params: Params) -> Result:
-        shown = [
-            policy
-            for (kind, _), policy in self.policies.items()
-            if kind == params["type"]
-            and all(
-                any(
-                    _matches(statement, resource.partition("/")[0], resource)
-                    for statement in _list_of(policy)
-                )
-                for resource in params.get("resource", [])
+    def _covered(self, kind: str, resource: str, permission: str = "") -> list[tuple[Result, Result]]:
+        """The policies of this type, each with its statement that covers the resource and the permission."""
+        return [
+            (policy, statement)
+            for (found, _), policy in self.policies.items()
+            for statement in _statements(policy["policy"])
+            if found == kind
+            and any(
+                rule["ResourceType"] == resource.partition("/")[0]
+                and any(fnmatchcase(resource, pattern) for pattern in rule["Resource"])
+                and (not permission or permission in rule["Permission"])
+                for rule in statement["Rules"]
             )
         ]
-        items, more = page(shown, params, self.account.page_size)
-        return {member: items, **more}
-
-    def _encryption(self, name: str) -> Result | None:
-        for (kind, _), policy in self.policies.items():
-            if kind == "encryption" and _matches(policy["policy"], "collection", f"collection/{name}"):
-                found: Result = policy["policy"]
-                return found
-        return None
-
-    def _tags(self, params: Params) -> dict[str, str]:
-        arn = params["resourceArn"]
-        if arn not in self.account.tags:
-            raise Refusal("ResourceNotFoundException", f"Resource with ARN {arn} cannot be found.")
-        return self.account.tags[arn]
 
     def _now(self) -> int:
         return int(self.account.now().timestamp() * 1000)
+
+
+def _statements(policy: Any) -> list[Result]:
+    return policy if isinstance(policy, list) else [policy]
 
 
 def _document(kind: str, text: str) -> Any:
     """The policy of a request, refused where it is not one of its kind."""
     try:
         policy = json.loads(text)
-    except ValueError as error:
-        raise _invalid(str(error)) from None
-    if isinstance(policy, dict) != (kind == "encryption"):
-        raise _invalid("an encryption policy is an object, the others are arrays of objects")
-    for statement in [policy] if kind == "encryption" else policy:
-        for rule in statement.get("Rules") or [{}]:
-            if rule.get("ResourceType") not in _RULES[kind] or not rule.get("Resource"):
-                raise _invalid("$.Rules: each needs a ResourceType of the policy's type, and a Resource")
-            if kind == "data" and not rule.get("Permission"):
-                raise _invalid("$.Rules.Permission: is missing but it is required")
-        if kind == "data" and not statement.get("Principal"):
-            raise _invalid("$.Principal: is missing but it is required")
-        if kind == "network" and not ("AllowFromPublic" in statement or statement.get("SourceVPCEs")):
-            raise _invalid("$.AllowFromPublic: is missing but it is required")
-        if kind == "encryption" and not (statement.get("AWSOwnedKey") or statement.get("KmsARN")):
-            raise _invalid("$.AWSOwnedKey or $.KmsARN is required")
+        assert isinstance(policy, dict) == (kind == "encryption"), (
+            "an encryption policy is an object, others arrays"
+        )
+        for statement in _statements(policy):
+            assert any(statement.get(key) for key in _NEEDS[kind]), f"$: one of {_NEEDS[kind]} is required"
+            for rule in statement.get("Rules") or [{}]:
+                fits = rule.get("ResourceType") in _RULES[kind] and rule.get("Resource")
+                assert fits and (kind != "data" or rule.get("Permission")), f"$.Rules: {rule} lacks a part"
+    except (ValueError, AssertionError) as error:
+        raise Refusal("ValidationException", f"Policy json is invalid, error: [{error}]") from None
     return policy
-
-
-def _invalid(problem: str) -> Refusal:
-    return Refusal("ValidationException", f"Policy json is invalid, error: [{problem}]")
-
-
-def _list_of(policy: Result) -> list[Result]:
-    found = policy["policy"]
-    return found if isinstance(found, list) else [found]
-
-
-def _matches(statement: Result, kind: str, resource: str, permission: str = "") -> bool:
-    return any(
-        rule["ResourceType"] == kind
-        and any(fnmatchcase(resource, pattern) for pattern in rule["Resource"])
-        and (not permission or {permission, "aoss:*"} & set(rule["Permission"]))
-        for rule in statement["Rules"]
-    )
 
 
 def _names(statement: Result, principal: str) -> bool:

@@ -1,0 +1,84 @@
+"""workshop.json: which workshop this is, and where. It may be lost: every name follows from the id."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, Field, ValidationError
+
+from helpers import replay
+from helpers.errors import WorkshopError
+from helpers.knowledge_base.kinds import buckets, find
+from helpers.knowledge_base.names import PREFIX, Names
+from helpers.settings import settings
+
+
+class State(BaseModel, frozen=True):
+    """What the file holds."""
+
+    id: str = Field(pattern="^[a-z0-9]{4,12}$")
+    account: str
+    region: str
+    store: str
+    knowledge_base_id: str = ""
+
+
+def read() -> State | None:
+    """What workshop.json holds; None without it, and in replay, where nothing is real."""
+    path = settings().state_file
+    if replay.active().offline or not path.exists():
+        return None
+    try:
+        return State.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        what = " ".join(map(str, [*error.errors()[0]["loc"], error.errors()[0]["msg"]]))
+        raise WorkshopError(f"{path} is damaged ({what}). Move it away. {offer()}") from error
+
+
+def write(state: State, into: Callable[[Path, Path], None] = os.replace) -> None:
+    """Put `state` into workshop.json, whole or not at all."""
+    if replay.active().offline:
+        return
+    path = settings().state_file
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        beside.write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        into(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def claim(state: State) -> State:
+    """Write `state` if there is no workshop.json; what it holds then: of two builds at once, one is first."""
+    with contextlib.suppress(FileExistsError):
+        write(state, os.link)  # unlike a rename, never over a file that is there
+    return read() or state
+
+
+def forget() -> None:
+    """Remove workshop.json."""
+    if not replay.active().offline:
+        settings().state_file.unlink(missing_ok=True)
+
+
+def ids() -> dict[str, str]:
+    """Id and region of the workshops whose tags this account's buckets carry: the one listing across the account."""
+    found = [find("bucket", Names(name.removeprefix(PREFIX))) for name in buckets()]
+    return {one.owner: one.region for one in found if one and one.name == PREFIX + one.owner}
+
+
+def offer() -> str:
+    """What to do when the id is lost."""
+    try:
+        there = [f"WORKSHOP_ID={own} (in {region})" for own, region in ids().items()]
+    except (ClientError, BotoCoreError, WorkshopError) as error:
+        return f"Put WORKSHOP_ID=... into .env; the ids in this account cannot be looked up ({error})."
+    if not there:
+        return "No bucket of this account has the tags of a workshop. Are these the right credentials?"
+    return (
+        f"The tags in this account tell of {', '.join(there)}. Put the one that is yours into .env, restart the kernel "
+        f"and run this notebook again. If none is yours, begin your own with WORKSHOP_ID={secrets.token_hex(4)}."
+    )

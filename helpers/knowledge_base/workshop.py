@@ -1,0 +1,169 @@
+"""One workshop in one account and region: what is there is found, what is missing made, what is its own removed."""
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from helpers import clients, replay
+from helpers.errors import WorkshopError
+from helpers.knowledge_base import state
+from helpers.knowledge_base.kinds import KINDS, Thing, code_of, find
+from helpers.knowledge_base.names import Names
+from helpers.knowledge_base.waiting import until
+from helpers.settings import settings
+
+RECORDED_ID = "recorded"  # stands in recordings for the id, so that every replay asks for the same names
+UNKNOWN = "?"  # the owner of what could not be asked for
+_THERE = re.compile("AlreadyExists|AlreadyOwnedByYou|Conflict")
+_BUSY = re.compile("NotFound|NoSuch|Conflict|OperationAborted|BucketNotEmpty|ConcurrentModification")
+
+
+def agree(flag: str, agreed: bool) -> None:
+    """Live, `WorkshopError` unless the learner `agreed` by setting `flag` in the cell."""
+    if not (replay.active().offline or agreed):
+        raise WorkshopError(
+            f"Nothing was made, nothing was removed. If you agree, set {flag} = True in this cell (or "
+            "WORKSHOP_AGREE=true in .env) and run it again."
+        )
+
+
+class Workshop:
+    """The workshop of WORKSHOP_ID or workshop.json: its `names`, and the `account`, `region` and `store` it is in."""
+
+    def __init__(self, new: bool = False):
+        """Ask who and where we are; with `new`, an unknown id is made up, and workshop.json claimed for it.
+
+        `WorkshopError` if this workshop is known to be in another place, or if its id is not known.
+        """
+        wanted = RECORDED_ID if replay.active().offline else settings().id
+        self.account = clients.client("sts").get_caller_identity()["Account"]
+        self.region, self.store = clients.region(), settings().store
+        here = {"account": self.account, "region": self.region, "store": self.store}
+        known = state.read()
+        if not wanted and not known and (not new or state.ids()):
+            raise WorkshopError(f"There is neither workshop.json nor WORKSHOP_ID. {state.offer()}")
+        self.names = Names(wanted or (known.id if known else secrets.token_hex(4)))
+        bucket = self._asked("bucket")
+        _compare({"region": bucket.region} if bucket else {}, here)
+        if new and not known:
+            known = state.claim(state.State(id=self.names.id, **here))
+        if known:
+            _compare(known.model_dump(), {**here, "id": wanted, "store": self.store if new else ""})
+            self.names, self._state = Names(known.id), known
+        replay.active().stand_in(self.names.id, RECORDED_ID)
+
+    def make(self, kind: str, create: Callable[[], Any]) -> str:
+        """The id of this workshop's `kind`: of the one that is there, or of what `create` makes.
+
+        `create` returns the id, or anything but a string where the name is the id. A failed one is removed
+        first; one of the same name that this workshop did not make is left alone: `WorkshopError`. The id of
+        the knowledge base goes into workshop.json.
+        """
+        one = self._own(kind)
+        if one and one.state in ("FAILED", "DELETING", "DELETE_UNSUCCESSFUL"):
+            print(f"{kind}: one that is {one.state} goes first")
+            self._remove(one)
+            one = None
+        try:
+            made = one.id if one else create()
+        except ClientError as error:
+            # Another run was first, or the answer to a first attempt was lost and botocore tried again.
+            if code_of(error) == "BucketAlreadyExists":
+                raise self._taken(kind) from error
+            if not _THERE.search(code_of(error)) or not (same := self._own(kind)):
+                raise
+            made = same.id
+        made = made if isinstance(made, str) else self.names.common
+        if kind == "knowledge base":
+            state.write(self._state.model_copy(update={"knowledge_base_id": made}))  # the next lessons ask it
+        print(f"{kind}: {'there already' if one else 'created'}")
+        return made
+
+    def _own(self, kind: str) -> Thing | None:
+        one = find(kind, self.names)
+        if one and one.owner != self.names.id:
+            raise self._taken(kind)
+        return one
+
+    def _taken(self, kind: str) -> WorkshopError:
+        return WorkshopError(
+            f"The name {self.names.common} is taken by a {kind} that this workshop did not make; it is left alone. "
+            "Remove what is yours with 99_clean_up, put another WORKSHOP_ID=... (4 to 12 small letters and digits) "
+            "into .env, and run this notebook again."
+        )
+
+    def found(self) -> list[Thing]:
+        """What is there under these names, whoever made it, in the order of removal.
+
+        With the owner "?" one whose service could not be asked; its state says why.
+        """
+        return [one for kind in KINDS if (one := self._asked(kind))]
+
+    def remove(self, *kinds: str) -> None:
+        """Remove what this workshop made of each of `kinds`, and wait until it is gone; nothing else."""
+        for kind in kinds:
+            one = self._asked(kind)
+            if one and one.owner == self.names.id:
+                self._remove(one)
+            else:
+                print(f"{kind}: {one.state if one and one.owner == UNKNOWN else 'none'}")
+
+    def _ours(self, kind: str) -> Thing | None:
+        one = find(kind, self.names)
+        return one if one and one.owner == self.names.id else None
+
+    def _remove(self, first: Thing) -> None:
+        tried: list[object] = []
+
+        def look() -> tuple[bool, str]:
+            one = self._ours(first.kind)
+            if one and one.state == "DELETE_UNSUCCESSFUL" and tried:
+                raise WorkshopError(f"{one.kind} {one.name} could not be removed. It says: {one.reason}")
+            if one and one.state not in ("CREATING", "UPDATING", "DELETING"):
+                tried.append("it was asked to be deleted.")
+                try:
+                    KINDS[one.kind][1](one)
+                except ClientError as error:  # another run may be at it too: look again
+                    if not _BUSY.search(code_of(error)):
+                        raise
+                    tried.append(error)
+                one = self._ours(first.kind)
+            return one is None, "" if one else "removed"
+
+        until(f"{first.kind} {first.name}", look, why=tried)
+
+    def left(self) -> dict[str, str]:
+        """By kind what there is under these names, "none", or why its service could not be asked.
+
+        If all have answered and nothing of this workshop is left, workshop.json goes too.
+        """
+        found = {one.kind: one for one in self.found()}
+        if not {one.owner for one in found.values()} & {self.names.id, UNKNOWN}:
+            state.forget()
+        shown = {kind: one.state if one.owner == UNKNOWN else one.name for kind, one in found.items()}
+        return {kind: shown.get(kind, "none") for kind in KINDS}
+
+    def _asked(self, kind: str) -> Thing | None:
+        try:
+            return find(kind, self.names)
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError):  # an answer; but some say that there is no service here
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if status < 500 and "service control policy" not in str(error):
+                    raise
+            return Thing(kind, self.names.common, "", UNKNOWN, f"could not be asked: {error}")
+
+
+def _compare(before: dict[str, str], now: dict[str, str]) -> None:
+    for what, value in now.items():
+        was = before.get(what) or value
+        if value and was != value:
+            shown = ("another one", "this one") if what == "account" else (was, value)
+            raise WorkshopError(
+                f"This workshop was made with {what} {shown[0]} (workshop.json or its bucket say so), credentials and "
+                f"settings say {shown[1]}. Nothing was made, nothing was removed. Go back to the former; to begin "
+                "another workshop, remove this one there with 99_clean_up first."
+            )
