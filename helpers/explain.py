@@ -19,9 +19,7 @@ from helpers.models import alias_of
 
 _SIGN_IN = "Next: sign in again (aws sso login, or aws configure), then run the cell again."
 _AGAIN = "Next: run the cell again; a call that was cut short may have been billed."
-_MODEL = (
-    "Next: run models.resolve({alias!r}); it finds what to call, or names another model for WORKSHOP_MODEL."
-)
+_MODEL = "Next: run models.resolve({alias!r}); it finds what to call, or names another model for WORKSHOP_MODEL."
 _GARBLED = (
     "What came back is not an answer of the service: perhaps a proxy or a sign-in page of your network stands "
     "in between. Next: run the cell again; if it stays, check the network."
@@ -166,6 +164,4 @@ def show(shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # for %tb and %debug
     cell = next((frame for frame in traceback.extract_tb(trace) if _is_cell(frame.filename)), None)
     place = f"In line {cell.lineno} of the cell: {cell.line}\n" if cell else ""
-    shell._showtraceback(
-        type(told), told, [f"CallFailed: {told}", f"{place}(%tb shows the whole traceback.)"]
-    )
+    shell._showtraceback(type(told), told, [f"CallFailed: {told}", f"{place}(%tb shows the whole traceback.)"])

@@ -224,9 +224,7 @@ def _at_the_end(page: Page) -> dict[str, Any]:
     end = time.monotonic() + 600
     while time.monotonic() < end:
         state = page.evaluate(RUN_STATE)
-        if state["kernel"] == "dead" or (
-            state["kernel"] == "idle" and (state["errors"] or not state["unfinished"])
-        ):
+        if state["kernel"] == "dead" or (state["kernel"] == "idle" and (state["errors"] or not state["unfinished"])):
             break
         page.wait_for_timeout(200)
     return state
@@ -303,9 +301,7 @@ def test_control_an_overflowing_slide_is_noticed(browser, tmp_path):
 
 
 def test_control_a_picture_from_elsewhere_is_noticed(browser, tmp_path):
-    path = small(
-        tmp_path / "far.ipynb", nbformat.v4.new_markdown_cell("# Far\n\n![](http://workshop.invalid/a.png)")
-    )
+    path = small(tmp_path / "far.ipynb", nbformat.v4.new_markdown_cell("# Far\n\n![](http://workshop.invalid/a.png)"))
     problems = step_through(browser, build(path, folder=tmp_path), "control-far")
     assert "asked for http://workshop.invalid/a.png" in problems
     assert any("complained" in problem for problem in problems)

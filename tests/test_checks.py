@@ -31,12 +31,8 @@ KNOWLEDGE_BASE = {
 ANSWERS = {
     "sts.GetCallerIdentity": {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/x", "UserId": "AIDAX"},
     "bedrock.GetUseCaseForModelAccess": {"formData": b"{}"},
-    "bedrock.ListFoundationModels": json.loads(
-        (API_ANSWERS / "bedrock.ListFoundationModels.json").read_text()
-    ),
-    "bedrock.ListInferenceProfiles": json.loads(
-        (API_ANSWERS / "bedrock.ListInferenceProfiles.json").read_text()
-    ),
+    "bedrock.ListFoundationModels": json.loads((API_ANSWERS / "bedrock.ListFoundationModels.json").read_text()),
+    "bedrock.ListInferenceProfiles": json.loads((API_ANSWERS / "bedrock.ListInferenceProfiles.json").read_text()),
     "bedrock.GetFoundationModelAvailability": AVAILABLE,
     "bedrock-agent.GetKnowledgeBase": {"knowledgeBase": KNOWLEDGE_BASE},
 }

@@ -224,9 +224,7 @@ def test_web_page_instead_of_a_pdf_is_refused(
     assert left(tmp_path) == []
 
 
-def test_offline_is_one_clear_line(
-    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_offline_is_one_clear_line(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     write_list(tmp_path, server.url)
     server.shutdown()
     server.server_close()
@@ -245,9 +243,7 @@ def test_folder_that_cannot_be_made_is_not_blamed_on_the_network(
     assert "cannot be written" in one_line(capsys)
 
 
-def test_missing_page_names_the_status(
-    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_page_names_the_status(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     write_list(tmp_path, server.url)
     server.status = 404
     assert run(tmp_path) == 1

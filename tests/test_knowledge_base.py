@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers import workshop
 from helpers.knowledge_base import kinds, state
 from helpers.knowledge_base.names import Names, document
+from helpers.workshop import start
 from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
 from tests.loopback import On, ServiceError
 from tests.loopback.account.moto import OTHERS
@@ -91,19 +91,15 @@ def test_other_peoples_resources_are_left_alone_and_nothing_is_listed_but_by_nam
             "TagResource",
             "UpdateDataSource",
         }
-        assert {
-            call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"
-        } == {"RETAIN"}
+        assert {call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"} == {
+            "RETAIN"
+        }
     report(f"{store}: {sum(map(len, theirs.values()))} look-alikes of other people untouched")
 
 
 @pytest.mark.parametrize("kind", MADE_ALONE)
-@pytest.mark.parametrize(
-    "tags", [{}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"}], ids=str
-)
-def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(
-    kind, tags, tmp_path
-):
+@pytest.mark.parametrize("tags", [{}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"}], ids=str)
+def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(kind, tags, tmp_path):
     store = "s3vectors" if kind == "vector bucket" else "opensearch"
     with workshop(tmp_path, store) as one:
         assert one.run(BUILD, cut=[1, "before"])["cut"]  # workshop.json is there, the bucket is not
@@ -147,9 +143,7 @@ def test_a_bucket_is_made_in_every_region(region, tmp_path):
         assert one.service.left() == {}
 
 
-def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_forgotten(
-    tmp_path, monkeypatch
-):
+def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_forgotten(tmp_path, monkeypatch):
     with workshop(tmp_path, "opensearch") as one:
         one.works(BUILD)
         there, known = one.service.left(), one.state.read_bytes()
@@ -262,9 +256,7 @@ def test_a_real_mistake_in_the_request_is_not_tried_again(tmp_path):
         assert len(refusals) == 1
 
 
-@pytest.mark.parametrize(
-    "at", ["iam.CreateRole", "CreateKnowledgeBase", "GetIngestionJob", "DeleteCollection"]
-)
+@pytest.mark.parametrize("at", ["iam.CreateRole", "CreateKnowledgeBase", "GetIngestionJob", "DeleteCollection"])
 def test_credentials_that_expire_on_the_way_are_told_and_the_state_is_kept(at, tmp_path):
     switch = Switch()
     with workshop(tmp_path, "opensearch", On(refused("expired"), at, calls=switch)) as one:
@@ -371,9 +363,7 @@ def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(service, how, t
 
 SERVICE_OF = {
     **dict.fromkeys(["data source", "knowledge base"], "bedrock-agent"),
-    **dict.fromkeys(
-        ["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"
-    ),
+    **dict.fromkeys(["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"),
     **dict.fromkeys(["vector index", "vector bucket"], "s3vectors"),
     "role": "iam",
     "bucket": "s3",
@@ -422,7 +412,7 @@ def claim(number):
 
 def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_its_id(change, tmp_path):
     change(mode="live", recordings_dir=tmp_path)
-    workshop.start("lesson")
+    start("lesson")
     with multiprocessing.get_context("fork").Pool(8) as pool:
         ids = pool.map(claim, range(64), chunksize=1)
     assert len(set(ids)) == 1 and os.listdir(tmp_path) == ["workshop.json"]

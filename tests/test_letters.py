@@ -253,9 +253,7 @@ def test_every_figure_is_in_the_letter(year: int) -> None:
 @pytest.mark.parametrize("year", YEARS)
 def test_every_exception_is_needed(year: int) -> None:
     known = {figure for _, figure in figures(letter(year))}
-    needed = {
-        token for token, figure in figures(source(year).read_text(encoding="utf-8")) if figure not in known
-    }
+    needed = {token for token, figure in figures(source(year).read_text(encoding="utf-8")) if figure not in known}
     assert needed == set(ELSEWHERE[year])
 
 

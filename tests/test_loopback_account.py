@@ -101,9 +101,7 @@ def test_a_state_is_seen_as_often_as_polls_says_and_a_collection_goes_only_when_
     assert "encryption" in aws.refused("opensearchserverless.create_collection", name=NAME)
     number = aws.collection()["id"]
     assert "Conflict" in aws.refused("opensearchserverless.delete_collection", id=number)
-    assert [aws.looks(names=[NAME])[0]["status"] for _ in range(4)] == ["CREATING"] * polls + ["ACTIVE"] * (
-        4 - polls
-    )
+    assert [aws.looks(names=[NAME])[0]["status"] for _ in range(4)] == ["CREATING"] * polls + ["ACTIVE"] * (4 - polls)
     assert "Conflict" in aws.refused("opensearchserverless.create_collection", name=NAME)
     aws("opensearchserverless.delete_collection", id=number)
     assert [len(aws.looks(ids=[number])) for _ in range(4)] == [1] * polls + [0] * (4 - polls)
@@ -112,17 +110,11 @@ def test_a_state_is_seen_as_often_as_polls_says_and_a_collection_goes_only_when_
 
 def test_each_thing_can_be_made_once_and_what_is_not_there_is_not_found(aws):
     place = aws.ready()
-    storage = aws("bedrock-agent.get_knowledge_base", knowledgeBaseId=place["knowledgeBaseId"])[
-        "knowledgeBase"
-    ]
+    storage = aws("bedrock-agent.get_knowledge_base", knowledgeBaseId=place["knowledgeBaseId"])["knowledgeBase"]
     assert "Conflict" in aws.base(storage["storageConfiguration"], aws.refused)
     assert "Conflict" in aws.refused("s3vectors.create_vector_bucket", vectorBucketName=NAME)
-    assert "Conflict" in aws.refused(
-        "s3vectors.create_index", vectorBucketName=NAME, indexName=INDEX, **VECTORS
-    )
-    assert "Conflict" in aws.refused(
-        "s3vectors.delete_vector_bucket", vectorBucketName=NAME
-    )  # it is not empty
+    assert "Conflict" in aws.refused("s3vectors.create_index", vectorBucketName=NAME, indexName=INDEX, **VECTORS)
+    assert "Conflict" in aws.refused("s3vectors.delete_vector_bucket", vectorBucketName=NAME)  # it is not empty
     assert "NotFound" in aws.refused("s3vectors.get_vector_bucket", vectorBucketName="other")
     assert "NotFound" in aws.refused("opensearchserverless.get_access_policy", type="data", name=NAME)
     assert "NotFound" in aws.refused("bedrock-agent.get_knowledge_base", knowledgeBaseId="A" * 10)
@@ -250,19 +242,14 @@ def test_documents_are_ingested_a_second_time_only_if_they_changed_and_the_bad_o
 
     status, counts, found = ingest()
     assert status == "COMPLETE" and counts["DocumentsScanned"] == 4 and counts["NewDocumentsIndexed"] == 2
-    assert (
-        counts["DocumentsFailed"] == 2
-        and [f"/{name}]" in str(found) for name in ("c.psd", "d.pdf")] == [True] * 2
-    )
+    assert counts["DocumentsFailed"] == 2 and [f"/{name}]" in str(found) for name in ("c.psd", "d.pdf")] == [True] * 2
     aws("s3.put_object", Bucket=NAME, Key="b.pdf", Body=b"new")
     aws.account.bad_documents.clear()
     assert ingest()[1].items() >= {"ModifiedDocumentsIndexed": 1, "NewDocumentsIndexed": 1}.items()
     assert aws("bedrock-agent-runtime.retrieve", **asked)["retrievalResults"]
     aws("s3vectors.delete_index", vectorBucketName=NAME, indexName=INDEX)
     assert ingest()[0] == "FAILED"
-    assert (
-        len(aws("bedrock-agent.list_ingestion_jobs", **place)["ingestionJobSummaries"]) == 2
-    )  # a page of three
+    assert len(aws("bedrock-agent.list_ingestion_jobs", **place)["ingestionJobSummaries"]) == 2  # a page of three
 
 
 def test_a_bucket_has_its_tags_from_the_call_that_makes_it_and_is_listed_with_its_region(aws):

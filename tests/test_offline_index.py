@@ -51,9 +51,7 @@ def texts(answer: dict[str, Any]) -> list[str]:
 
 
 def files(answer: dict[str, Any]) -> set[str]:
-    return {
-        result["location"]["s3Location"]["uri"].rpartition("/")[2] for result in answer["retrievalResults"]
-    }
+    return {result["location"]["s3Location"]["uri"].rpartition("/")[2] for result in answer["retrievalResults"]}
 
 
 @pytest.fixture
@@ -298,18 +296,14 @@ def test_passages_are_bounded_overlap_and_lose_nothing() -> None:
 
 
 def test_a_sentence_over_a_page_end_stays_whole_on_its_first_page() -> None:
-    found = list(
-        passages([(4, "A plain start. The fee is five"), (5, "dollars a month. Another matter follows.")])
-    )
+    found = list(passages([(4, "A plain start. The fee is five"), (5, "dollars a month. Another matter follows.")]))
     assert found == [
         (4, "A plain start. The fee is five dollars a month."),
         (5, "Another matter follows."),
     ]
 
 
-def test_odd_pdfs_are_named_and_skipped(
-    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_odd_pdfs_are_named_and_skipped(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     good = (folder / "undated.pdf").read_bytes()
     (folder / "empty.pdf").write_bytes(b"")
     (folder / "noise.PDF").write_bytes(b"this is not a PDF at all")
@@ -433,9 +427,7 @@ def test_a_cache_that_cannot_be_written_leaves_the_index_in_memory(folder: Path,
     assert blocked.read_text() == "a file where the folder should be"
 
 
-def test_a_failed_save_leaves_nothing_behind(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_save_leaves_nothing_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError("in use")
 

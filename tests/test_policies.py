@@ -134,9 +134,7 @@ def lint(policy):
             else:
                 rows = get_action_data(service, short)[service]
                 problems += _resources(statement, action, [row["resource_arn_format"] for row in rows])
-                problems += _conditions(
-                    statement, action, {key for row in rows for key in row["condition_keys"]}
-                )
+                problems += _conditions(statement, action, {key for row in rows for key in row["condition_keys"]})
     return problems
 
 

@@ -66,8 +66,7 @@ def test_hit_at_5_of_the_default_search(index: OfflineIndex, report: Callable[[s
             figures[f"{name} {part}"] = sum(map(any, rows)) / len(rows)
             first = sum(any(row[:1]) for row in rows) / len(rows)
             lines.append(
-                f"{name:8} {part:11} {len(rows):3} questions  hit@1 {first:.3f}"
-                f"  hit@5 {figures[f'{name} {part}']:.3f}"
+                f"{name:8} {part:11} {len(rows):3} questions  hit@1 {first:.3f}  hit@5 {figures[f'{name} {part}']:.3f}"
             )
     report("\n".join(lines))
     assert figures["default all"] >= FLOOR

@@ -49,9 +49,7 @@ class Sources(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         wanted = {"link": "href"}.get(tag, "src")
-        self.found += [
-            value or "" for name, value in attrs if name in (wanted, "srcset", "poster", "data-src")
-        ]
+        self.found += [value or "" for name, value in attrs if name in (wanted, "srcset", "poster", "data-src")]
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +98,7 @@ def test_every_notebook_carries_its_marks(path):
 def test_code_stays_with_its_reason_and_a_long_output_comes_below():
     short = pages(notebook(md("# T"), code("set up"), md("## Step\n\nWhy."), code("1", printed("1\n"))))
     assert [len(page.cells) for page in short] == [1, 3]
-    tall = pages(
-        notebook(md("# T"), code("set up"), md("## Step\n\nWhy."), code("1", printed("line\n" * 30)))
-    )
+    tall = pages(notebook(md("# T"), code("set up"), md("## Step\n\nWhy."), code("1", printed("line\n" * 30))))
     assert [(page.slide_type, page.heading) for page in tall[1:]] == [("slide", "Step"), ("subslide", "Step")]
 
 
@@ -119,9 +115,7 @@ def test_one_cell_can_end_a_step_and_begin_a_part():
 def test_a_long_answer_takes_two_pages_and_no_word_is_lost():
     text = "\n\n".join(f"Paragraph {number}. " + "word " * 60 for number in range(6))
     found = pages(notebook(md("# T"), code("set up"), md("## S"), code("ask()", said(text))))
-    shown = [
-        out.data["text/markdown"] for page in found for cell in page.cells for out in cell.get("outputs", [])
-    ]
+    shown = [out.data["text/markdown"] for page in found for cell in page.cells for out in cell.get("outputs", [])]
     assert len(shown) == 2 and "\n\n".join(part.strip() for part in shown).split() == text.split()
 
 
@@ -154,12 +148,7 @@ def test_control_an_address_in_a_deck_is_noticed():
 @pytest.mark.parametrize("path", sorted(NOTES.glob("[0-9]*.md")), ids=lambda path: path.stem)
 def test_every_note_belongs_to_a_slide(path, decks):
     lesson = nbformat.read(FOLDER / f"{path.stem}.ipynb", as_version=4)
-    known = {
-        match["text"]
-        for cell in lesson.cells
-        if cell.cell_type == "markdown"
-        for match in headings(cell.source)
-    }
+    known = {match["text"] for cell in lesson.cells if cell.cell_type == "markdown" for match in headings(cell.source)}
     notes = read_notes(path)
     assert notes and set(notes) <= known, set(notes) - known
     assert decks[path.stem].count('<aside class="notes">') >= len(notes)

@@ -23,11 +23,7 @@ ANSWER = answers()[1, 4096]
 
 
 def cell(mark):
-    cells = [
-        each.source
-        for each in nbformat.read(LESSON, 4).cells
-        if each.cell_type == "code" and mark in each.source
-    ]
+    cells = [each.source for each in nbformat.read(LESSON, 4).cells if each.cell_type == "code" and mark in each.source]
     assert len(cells) == 1
     return cells[0]
 
@@ -61,11 +57,7 @@ def test_control_a_wrong_padding_in_the_answer_is_caught_and_the_lesson_goes_on(
     turns = [entry for entry in stored["entries"] if entry["call"] == "bedrock-runtime.ConverseStream"]
     assert ANSWER.count(RIGHT) == 1
     for entry in turns:
-        deltas = [
-            event["data"]["delta"]
-            for event in entry["body"]["events"]
-            if event["event"] == "contentBlockDelta"
-        ]
+        deltas = [event["data"]["delta"] for event in entry["body"]["events"] if event["event"] == "contentBlockDelta"]
         if "".join(delta["text"] for delta in deltas) == ANSWER:
             for delta, text in zip(deltas, [ANSWER.replace(RIGHT, WRONG)] + [""] * len(deltas), strict=False):
                 delta["text"] = text

@@ -201,9 +201,7 @@ def _table(pdf: Digest, block: Block) -> None:
         pdf.set_font("Helvetica", style="B" if number == 0 else "", size=TABLE)
         pdf.set_text_color(*INK)
         pdf.set_fill_color(*TINT)
-        for text, width, x in zip(
-            row.split("\t"), (first, pdf.epw - first), (MARGIN, MARGIN + first), strict=True
-        ):
+        for text, width, x in zip(row.split("\t"), (first, pdf.epw - first), (MARGIN, MARGIN + first), strict=True):
             if pdf.get_string_width(_latin(text)) > width - 2 * pdf.c_margin:
                 raise SourceError(f"the table cell {text!r} is too wide; shorten it.")
             pdf.set_x(x)

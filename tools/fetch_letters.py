@@ -171,9 +171,7 @@ def fetch(entry: Original, folder: Path) -> str:
 
 def record(entries: Sequence[Original], folder: Path, listing: Path) -> None:
     """Write size and SHA-256 of every file in `folder` into the list; the write is atomic."""
-    measured = [
-        replace(e, bytes=(folder / e.name).stat().st_size, sha256=sha256_of(folder / e.name)) for e in entries
-    ]
+    measured = [replace(e, bytes=(folder / e.name).stat().st_size, sha256=sha256_of(folder / e.name)) for e in entries]
     half = listing.with_suffix(".part")
     half.write_text(json.dumps([asdict(e) for e in measured], indent=2) + "\n", encoding="utf-8")
     half.replace(listing)

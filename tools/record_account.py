@@ -16,6 +16,7 @@ from typing import Any
 
 from helpers.knowledge_base.workshop import RECORDED_ID
 from helpers.replay.index import open_index
+from helpers.replay.recording import Recording
 from helpers.settings import ROOT, Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
@@ -44,9 +45,7 @@ def main(target: Path = RECORDINGS) -> int:
                 print(f"left behind: {left}")
                 return 1
             for lesson in LESSONS:
-                keep(
-                    Recording(Path(folder) / f"{lesson}.{store}.new.json"), target / f"{lesson}.{store}.json"
-                )
+                keep(Recording(Path(folder) / f"{lesson}.{store}.new.json"), target / f"{lesson}.{store}.json")
     return 0
 
 

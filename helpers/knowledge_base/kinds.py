@@ -48,9 +48,7 @@ def _first(operation: str, wanted: str, **params: str) -> Any:
 
 
 def _knowledge_base(names: Names) -> Thing | None:
-    number = _first(
-        "list_knowledge_bases", f"knowledgeBaseSummaries[?name=='{names.common}'].knowledgeBaseId"
-    )
+    number = _first("list_knowledge_bases", f"knowledgeBaseSummaries[?name=='{names.common}'].knowledgeBaseId")
     if number is None:
         return None
     base = client(AGENT).get_knowledge_base(knowledgeBaseId=number)["knowledgeBase"]

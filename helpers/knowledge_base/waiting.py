@@ -23,9 +23,7 @@ _TOO_NEW = re.compile(
 Answer = TypeVar("Answer")
 
 
-def until(
-    name: str, look: Callable[[], tuple[bool, str]], looks: int = LOOKS, why: Sequence[object] = ()
-) -> None:
+def until(name: str, look: Callable[[], tuple[bool, str]], looks: int = LOOKS, why: Sequence[object] = ()) -> None:
     """Call `look` until it is done, and print the state that it gives as that changes.
 
     `WorkshopError` after so many `looks`, with the last of `why`, what the service said.
@@ -66,9 +64,7 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
         return now == done, now
 
     until(name, state)
-    for reason in found.get(
-        "failureReasons", []
-    ):  # done, and still not all of it: documents failed or were ignored
+    for reason in found.get("failureReasons", []):  # done, and still not all of it: documents failed or were ignored
         print(reason)
     return found
 

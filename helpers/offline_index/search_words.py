@@ -101,9 +101,7 @@ def stems(texts: Sequence[str]) -> list[list[str]]:
 def _groups() -> list[dict[str, str]]:
     """Per group of the thesaurus: stems of a term -> the term."""
     groups = [line.split(", ") for line in _THESAURUS.strip().splitlines()]
-    return [
-        {" ".join(found): term for term, found in zip(group, stems(group), strict=True)} for group in groups
-    ]
+    return [{" ".join(found): term for term, found in zip(group, stems(group), strict=True)} for group in groups]
 
 
 def other_words(question: str) -> str:

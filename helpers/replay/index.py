@@ -50,9 +50,7 @@ class OfflineIndex:
         if not texts:
             return
         common = {"sublinear_tf": True, "preprocessor": _spaced}
-        words = TfidfVectorizer(
-            ngram_range=(1, 2), stop_words="english", token_pattern=rf"\w\w+|[{CJK}]", **common
-        )
+        words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english", token_pattern=rf"\w\w+|[{CJK}]", **common)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 5), **common)  # German is near Germany
         self._words = make_pipeline(make_union(words, letters), Normalizer())
         self._by_words = self._words.fit_transform(texts)
@@ -77,12 +75,8 @@ class OfflineIndex:
             names = ", ".join(settings) or "guardrailConfiguration"
             raise WorkshopError(f"The offline index has no {names}: leave it out, or go live.")
         hits = zip(self._scores(question, kind), self._hits, strict=True)
-        ranked = sorted(
-            (hit for hit in hits if hit[0] > 0), key=lambda hit: -hit[0]
-        )  # stable: as in the PDFs
-        found = [
-            hit | {"score": score} for score, hit in ranked if not wanted or _matches(wanted, hit["metadata"])
-        ]
+        ranked = sorted((hit for hit in hits if hit[0] > 0), key=lambda hit: -hit[0])  # stable: as in the PDFs
+        found = [hit | {"score": score} for score, hit in ranked if not wanted or _matches(wanted, hit["metadata"])]
         return {"retrievalResults": found[:count]}
 
     def _scores(self, question: str, kind: str) -> list[float]:
@@ -119,9 +113,7 @@ class OfflineIndex:
 
 def open_index(folder: Path) -> OfflineIndex:
     """The index of the PDFs in `folder`, built again when one of them has changed."""
-    files = [
-        file for file in sorted(folder.glob("*")) if file.suffix.lower() == ".pdf" and file.name[0] != "."
-    ]
+    files = [file for file in sorted(folder.glob("*")) if file.suffix.lower() == ".pdf" and file.name[0] != "."]
     if not files:
         raise WorkshopError(f"There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.")
     return _built(tuple(files), tuple(file.stat().st_mtime_ns for file in files))
@@ -155,14 +147,10 @@ def _matches(wanted: dict[str, Any], metadata: dict[str, Any]) -> bool:
     if name in ("andAll", "orAll"):
         return (all if name == "andAll" else any)(_matches(part, metadata) for part in value)
     if name not in _OPERATORS:
-        raise WorkshopError(
-            f"The offline index has no {name}; it has andAll, orAll, {', '.join(_OPERATORS)}."
-        )
+        raise WorkshopError(f"The offline index has no {name}; it has andAll, orAll, {', '.join(_OPERATORS)}.")
     if value["key"] not in metadata:
         return name in ("notEquals", "notIn")
     try:
         return _OPERATORS[name](metadata[value["key"]], value["value"])
     except (TypeError, AttributeError) as error:
-        raise WorkshopError(
-            f"The filter compares {value['key']} with a value of another type: {error}"
-        ) from error
+        raise WorkshopError(f"The filter compares {value['key']} with a value of another type: {error}") from error

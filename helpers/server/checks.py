@@ -15,9 +15,7 @@ from helpers.explain import explain
 _MODEL = "anthropic.claude"  # the server's own name for its model goes out
 _WORD = "juniper"
 _FILLER = "The quick brown fox jumps over the lazy dog, and the dog looks on. " * 600  # about 9,000 tokens
-_LARGER = (
-    "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
-)
+_LARGER = "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
 
 
 def rows() -> list[Row]:
@@ -37,9 +35,7 @@ def _ask(*parts: dict[str, Any]) -> tuple[str, int]:
     """The text of the answer, and the tokens of the prompt."""
     turn = {"role": "user", "content": list(parts)}
     limits = {"maxTokens": 300}
-    response = clients.client("bedrock-runtime").converse(
-        modelId=_MODEL, messages=[turn], inferenceConfig=limits
-    )
+    response = clients.client("bedrock-runtime").converse(modelId=_MODEL, messages=[turn], inferenceConfig=limits)
     words = "".join(part.get("text", "") for part in response["output"]["message"]["content"])
     usage = response["usage"]
     return words, usage["inputTokens"] + usage.get("cacheReadInputTokens", 0)
@@ -47,9 +43,7 @@ def _ask(*parts: dict[str, Any]) -> tuple[str, int]:
 
 def _answers() -> Row:
     text, _ = _ask({"text": "Answer with the one word ok."})
-    return Row(
-        "answer", f"{text.strip()[:40]!r}", "" if text.strip() else "an empty answer: choose another model"
-    )
+    return Row("answer", f"{text.strip()[:40]!r}", "" if text.strip() else "an empty answer: choose another model")
 
 
 def _context() -> Row:

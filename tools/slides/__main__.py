@@ -22,9 +22,7 @@ BUILD = ROOT / "build" / "slides"
 
 def main(arguments: list[str] | None = None) -> int:
     """Mark or build; the exit code is 1 if a deck could not be built."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["mark", "build"])
     parser.add_argument("notebooks", nargs="*", type=Path)
     options = parser.parse_args(arguments)
@@ -56,10 +54,7 @@ def build(path: Path, folder: Path = BUILD, notes: Path = NOTES) -> Path:
     notebook = nbformat.read(path, as_version=4)
     said = read_notes(notes / f"{path.stem}.md")
     known = {
-        match["text"]
-        for cell in notebook.cells
-        if cell.cell_type == "markdown"
-        for match in headings(cell.source)
+        match["text"] for cell in notebook.cells if cell.cell_type == "markdown" for match in headings(cell.source)
     }
     if lost := sorted(set(said) - known):
         raise ValueError(f"{notes / path.stem}.md: no slide has the heading {lost[0]!r}.")

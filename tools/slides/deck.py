@@ -43,9 +43,9 @@ class Page:
 
 def deck(notebook: NotebookNode, notes: dict[str, str], title: str) -> str:
     """The HTML of the deck of an executed `notebook`, in one file; `notes` holds what to say, by heading."""
-    html, _ = SlidesExporter(
-        template_name="workshop", extra_template_basedirs=[str(TEMPLATES)]
-    ).from_notebook_node(_for_nbconvert(pages(notebook), notes), {"deck": {"title": title, **_assets()}})
+    html, _ = SlidesExporter(template_name="workshop", extra_template_basedirs=[str(TEMPLATES)]).from_notebook_node(
+        _for_nbconvert(pages(notebook), notes), {"deck": {"title": title, **_assets()}}
+    )
     return str(html)
 
 
@@ -275,9 +275,7 @@ def _assets() -> dict[str, object]:
     return {
         "version": vendor.VERSION,
         "styles": [reset, style, colours, (own / "deck.css").read_text(encoding="utf-8")],
-        "scripts": [
-            _inside_html(js) for js in (script, speaker, (own / "fit.js").read_text(encoding="utf-8"))
-        ],
+        "scripts": [_inside_html(js) for js in (script, speaker, (own / "fit.js").read_text(encoding="utf-8"))],
     }
 
 

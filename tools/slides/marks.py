@@ -27,8 +27,7 @@ def slide_types(notebook: NotebookNode) -> list[str]:
     for cell in notebook.cells:
         prose = cell.cell_type == "markdown"
         types.append(
-            _by_hand(cell)
-            or ("skip" if cell is set_up else _of_prose(cell.source) if prose else _below(lead))
+            _by_hand(cell) or ("skip" if cell is set_up else _of_prose(cell.source) if prose else _below(lead))
         )
         lead = prose and types[-1] == "subslide"
     return types

@@ -177,9 +177,7 @@ def _document(kind: str, text: str) -> Any:
     """The policy of a request, refused where it is not one of its kind."""
     try:
         policy = json.loads(text)
-        assert isinstance(policy, dict) == (kind == "encryption"), (
-            "an encryption policy is an object, others arrays"
-        )
+        assert isinstance(policy, dict) == (kind == "encryption"), "an encryption policy is an object, others arrays"
         for statement in _statements(policy):
             assert any(statement.get(key) for key in _NEEDS[kind]), f"$: one of {_NEEDS[kind]} is required"
             for rule in statement.get("Rules") or [{}]:

@@ -66,9 +66,7 @@ def _session(key: str, secret: str, region: str) -> boto3.Session:
 
 
 @contextlib.contextmanager
-def together(
-    account: Account, *faults: On, others: Source | None = None, seed: int = 0
-) -> Iterator[Together]:
+def together(account: Account, *faults: On, others: Source | None = None, seed: int = 0) -> Iterator[Together]:
     """Start moto's server, emptied, and the loopback service with `account`; `others` answers what it does not.
 
     Faults meet calls of both ("iam.CreateRole"). Sets `endpoint`, `caller`, `objects` and `trust` of the account,
