@@ -31,7 +31,7 @@ lab: setup ## open JupyterLab on the notebooks
 	@$(BIN)/python -m tools.lab
 
 slides: setup ## a deck of each lesson under build/slides; opens with no network
-	@$(BIN)/python -m tools.slides build $(NOTEBOOKS)
+	@$(BIN)/python -m tools.slides $(NOTEBOOKS)
 
 kernel: ## register the workshop as a Jupyter kernel, on SageMaker too
 	@sh tools/make_kernel.sh
