@@ -33,11 +33,9 @@ BUILD, NOTES, TEMPLATES = ROOT / "build" / "slides", ROOT / "data" / "slides", P
 REVEAL, REGISTRY = "/reveal.js/-/reveal.js-6.0.2.tgz", "https://registry.npmjs.org"
 SHA512 = "JYIg5D9aoxoaLeb84O+OvAwsKWdIavVgEDScxtYEXFCT6t6TQrhNtSgogcjdCpdLsWglhJn3zyE3fUOwiH5KEg=="
 HEADING = re.compile(r"^#{1,3} +(.+?) *$", re.MULTILINE)
-TO_LESSON, TO_FILE = (
-    re.compile(r"\]\((\w+)\.ipynb\)"),
-    re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|\w+\.html\))[^)\s]+\)"),
-)
-ROOM, CODE, PROSE, ROW = 650, (31, 80), (38, 86), (44, 70)  # px of a slide; px and characters of a line
+TO_LESSON = re.compile(r"\]\((\w+)\.ipynb\)")
+TO_FILE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|\w+\.html\))[^)\s]+\)")
+ROOM, CODE, PROSE, ROW = 650, (31, 80), (38, 86), (40, 84)  # px of a slide; px and characters of a line
 CUT = "… (the whole is in the notebook)"
 
 
@@ -83,10 +81,8 @@ def reveal(folder: Path) -> None:
     if (found := base64.b64encode(hashlib.sha512(package).digest()).decode()) != SHA512:
         raise WorkshopError(f"{url} is not the file that was pinned: SHA-512 {found} instead of {SHA512}.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=folder.parent) as part,
-        tarfile.open(fileobj=io.BytesIO(package)) as archive,
-    ):
+    with tempfile.TemporaryDirectory(dir=folder.parent) as part:
+        archive = tarfile.open(fileobj=io.BytesIO(package))  # noqa: SIM115
         archive.extractall(part, [each for each in archive if "package/dist/" in each.name], filter="data")
         with suppress(OSError):  # somebody else was first
             Path(part, "package").rename(folder)
@@ -96,11 +92,9 @@ def slides(notebook: NotebookNode, notes: dict[str, str]) -> NotebookNode:
     """Return a notebook of cells that fit on slides, marked for nbconvert; a note without its slide is an error."""
     cells: list[NotebookNode] = []
     heading, used, left = "", 0, dict(notes)
-    set_up = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
-    set_up = (
-        None if set_up and "slide-subslide" in set_up.metadata.get("tags", []) else set_up
-    )  # shown all the same
-    for cell, height in (part for whole in notebook.cells if whole is not set_up for part in parts(whole)):
+    first = [cell for cell in notebook.cells if cell.cell_type == "code"][:1]
+    left_out = [cell for cell in first if "slide-subslide" not in cell.metadata.get("tags", [])]  # the set-up
+    for cell, height in (part for whole in notebook.cells if whole not in left_out for part in parts(whole)):
         prose = cell.cell_type == "markdown"
         found = HEADING.match(cell.source) if prose else None
         if found or used + height > ROOM or (prose and used):
@@ -143,10 +137,8 @@ def parts(cell: NotebookNode) -> Iterator[tuple[NotebookNode, int]]:
                 yield shown(new_output("display_data", {"text/markdown": portion})), 10 + height_of(portion)
         elif lines := text.strip("\n").splitlines():
             if rows(text, *CODE) > 17 * CODE[0]:
-                options = {"replace_whitespace": False, "drop_whitespace": False}
-                whole = [
-                    part for line in lines for part in textwrap.wrap(line, CODE[1] - 4, **options) or [""]
-                ]
+                wrapper = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=False)
+                whole = [part for line in lines for part in wrapper.wrap(line) or [""]]
                 lines = [*whole[:8], CUT, *whole[-8:]]  # the end of an output often holds the result
             yield shown(new_output("stream", text="\n".join(lines))), 10 + rows("\n".join(lines), *CODE)
 
@@ -182,7 +174,7 @@ def blocks_of(text: str) -> Iterator[str]:
 
 def in_turn(lines: list[str], height: int) -> Iterator[str]:
     """Yield the lines in groups of nearly the same size, so that none of a text of that height is too high."""
-    count = max(1, math.ceil(height / (ROOM - 120)))
+    count = max(1, math.ceil(height / (ROOM - 90)))
     for number in range(count if lines else 0):
         yield "\n".join(lines[len(lines) * number // count : len(lines) * (number + 1) // count])
 
