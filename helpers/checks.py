@@ -40,7 +40,7 @@ def live() -> list[Row]:
     if settings().mode == "server":
         from helpers.server.checks import rows as of_server
 
-        return of_server()
+        return [Row(*each) for each in of_server()]
     rows: list[Row] = []
     if settings().mode == "replay":
         return rows

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import replay
-from helpers.models import PRICES, PRICES_DATE, Model
+from helpers.models import FACTS, PRICES, Model
 from helpers.settings import Settings
 from tools.notebooks import environment, execute, inside, lessons
 
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 1
             uses.append(use_of(path.stem, notes))
     asking = [use for use in uses if use.calls]
-    print(f"Prices of {PRICES_DATE}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
+    print(f"Prices of {FACTS['prices']['date']}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
     print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
     print("\nCalls to Retrieve:", ", ".join(f"{use.lesson} {use.retrievals}" for use in uses if use.retrievals))
     return 0
