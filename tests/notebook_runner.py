@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import nbformat
 from opensearchpy import Urllib3HttpConnection
 
-from helpers import clients, explain, knowledge_base, retrieval, workshop  # noqa: F401  so that every child starts warm
+from helpers import clients, knowledge_base, retrieval, workshop  # noqa: F401  so that every child starts warm
 from helpers.errors import WorkshopError
 from helpers.explain import explain
 from tools.notebooks import FOLDER

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers import workshop
+from helpers import workshop as lesson
 from helpers.knowledge_base import kinds, state
 from helpers.knowledge_base.names import Names, document
 from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
 from tests.loopback import On, ServiceError
 from tests.loopback.account.moto import OTHERS
 from tests.loopback.faults import dropped, lost, refused, slow
+from tests.loopback.rules import TOO_NEW
 
 pytestmark = forks
 OURS, OTHER = Names(ID), Names("wxyz9876")
@@ -59,6 +60,7 @@ MADE_ALONE = (
 
 def of_others(service):
     """Things beside ours: of another workshop, without our tags, or under a name that begins like ours."""
+    service.client("iam").create_service_linked_role(AWSServiceName="observability.aoss.amazonaws.com")
     for names, tags, mark in (
         (OTHER, OTHER.tags, OTHER.mark),
         (Names(f"{ID}x"), {"workshop-id": ID}, "made by hand"),
@@ -108,6 +110,8 @@ def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_no
     with workshop(tmp_path, store) as one:
         assert one.run(BUILD, cut=[1, "before"])["cut"]  # workshop.json is there, the bucket is not
         if kind == "collection":
+            linked = "observability.aoss.amazonaws.com"
+            one.service.client("iam").create_service_linked_role(AWSServiceName=linked)
             make(one.service, "encryption policy", OURS.common, {}, OURS.mark)
         make(one.service, kind, OURS.role if kind == "role" else OURS.common, tags, "made by hand")
         error = one.run(BUILD)["error"]
@@ -244,13 +248,53 @@ def test_a_document_that_fails_is_named_and_the_corrected_one_is_ingested(tmp_pa
         assert one.made(since=before) == {("StartIngestionJob", ""): 1}
 
 
+QUESTION = {**BUILD, "to": "until_some"}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_first_question_waits_until_something_is_found(store, tmp_path):
+    with workshop(tmp_path, store, empty=3) as one:
+        assert "the first answer: nothing found yet → 3 found" in one.works(QUESTION)["printed"]
+        assert "the first answer: 3 found" in one.works(QUESTION)["printed"]
+
+
+def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_makes_it(tmp_path):
+    with workshop(tmp_path, "s3vectors") as one:
+        iam = one.service.client("iam")
+        (boundary,) = iam.list_policies(Scope="Local")["Policies"]
+        iam.delete_policy(PolicyArn=boundary["Arn"])
+        error = one.run(BUILD)["error"]
+        assert (
+            "aws iam create-policy --policy-name claude-workshop-boundary" in error
+            and "CallFailed" not in error
+        )
+        text = json.dumps(document("boundary"))
+        iam.create_policy(PolicyName="claude-workshop-boundary", PolicyDocument=text)
+        one.works(BUILD)
+        limit = iam.get_role(RoleName=OURS.role)["Role"]["PermissionsBoundary"]
+        assert limit["PermissionsBoundaryArn"] == boundary["Arn"]
+        one.works(CLEAN)
+        assert one.service.left() == {}
+
+
+def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path):
+    with workshop(tmp_path, "opensearch") as one:
+        for _ in range(2):
+            one.works(BUILD)
+            one.works(CLEAN)
+        told = [
+            call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"
+        ]
+        assert told == ["answered", "InvalidInput"] and one.service.moto.linked() and one.service.left() == {}
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_what_needs_time_to_spread_is_tried_again(store, tmp_path):
-    slow = {"forbidden": 3, "not_ready": ["role", "forbidden", "no index"], "polls": 3}
+    slow = {"forbidden": 3, "not_ready": list(TOO_NEW), "polls": 3}
     with workshop(tmp_path, store, **slow) as one:
         one.works(BUILD)
         refusals = [call for call in one.service.service.calls if call.outcome == "ValidationException"]
-        assert len(refusals) == 3
+        assert len(refusals) == len(TOO_NEW)
         one.works(CLEAN)
         assert one.service.left() == {}
 
@@ -422,7 +466,7 @@ def claim(number):
 
 def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_its_id(change, tmp_path):
     change(mode="live", recordings_dir=tmp_path)
-    workshop.start("lesson")
+    lesson.start("lesson")
     with multiprocessing.get_context("fork").Pool(8) as pool:
         ids = pool.map(claim, range(64), chunksize=1)
     assert len(set(ids)) == 1 and os.listdir(tmp_path) == ["workshop.json"]
