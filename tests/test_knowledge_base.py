@@ -16,6 +16,7 @@ from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, worksho
 from tests.loopback import On, ServiceError
 from tests.loopback.account.moto import OTHERS
 from tests.loopback.faults import dropped, lost, refused, slow
+from tests.loopback.rules import TOO_NEW
 
 pytestmark = forks
 OURS, OTHER = Names(ID), Names("wxyz9876")
@@ -59,6 +60,7 @@ MADE_ALONE = (
 
 def of_others(service):
     """Things beside ours: of another workshop, without our tags, or under a name that begins like ours."""
+    service.client("iam").create_service_linked_role(AWSServiceName="observability.aoss.amazonaws.com")
     for names, tags, mark in (
         (OTHER, OTHER.tags, OTHER.mark),
         (Names(f"{ID}x"), {"workshop-id": ID}, "made by hand"),
@@ -104,6 +106,8 @@ def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_no
     with workshop(tmp_path, store) as one:
         assert one.run(BUILD, cut=[1, "before"])["cut"]  # workshop.json is there, the bucket is not
         if kind == "collection":
+            linked = "observability.aoss.amazonaws.com"
+            one.service.client("iam").create_service_linked_role(AWSServiceName=linked)
             make(one.service, "encryption policy", OURS.common, {}, OURS.mark)
         make(one.service, kind, OURS.role if kind == "role" else OURS.common, tags, "made by hand")
         error = one.run(BUILD)["error"]
@@ -238,13 +242,48 @@ def test_a_document_that_fails_is_named_and_the_corrected_one_is_ingested(tmp_pa
         assert one.made(since=before) == {("StartIngestionJob", ""): 1}
 
 
+QUESTION = {**BUILD, "to": "until_some"}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_first_question_waits_until_something_is_found(store, tmp_path):
+    with workshop(tmp_path, store, empty=3) as one:
+        assert "the first answer: nothing found yet → 3 found" in one.works(QUESTION)["printed"]
+        assert "the first answer: 3 found" in one.works(QUESTION)["printed"]
+
+
+def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_makes_it(tmp_path):
+    with workshop(tmp_path, "s3vectors") as one:
+        iam = one.service.client("iam")
+        (boundary,) = iam.list_policies(Scope="Local")["Policies"]
+        iam.delete_policy(PolicyArn=boundary["Arn"])
+        error = one.run(BUILD)["error"]
+        assert "aws iam create-policy --policy-name claude-workshop-boundary" in error and "CallFailed" not in error
+        text = json.dumps(document("boundary"))
+        iam.create_policy(PolicyName="claude-workshop-boundary", PolicyDocument=text)
+        one.works(BUILD)
+        limit = iam.get_role(RoleName=OURS.role)["Role"]["PermissionsBoundary"]
+        assert limit["PermissionsBoundaryArn"] == boundary["Arn"]
+        one.works(CLEAN)
+        assert one.service.left() == {}
+
+
+def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path):
+    with workshop(tmp_path, "opensearch") as one:
+        for _ in range(2):
+            one.works(BUILD)
+            one.works(CLEAN)
+        told = [call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"]
+        assert told == ["answered", "InvalidInput"] and one.service.moto.linked() and one.service.left() == {}
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_what_needs_time_to_spread_is_tried_again(store, tmp_path):
-    slow = {"forbidden": 3, "not_ready": ["role", "forbidden", "no index"], "polls": 3}
+    slow = {"forbidden": 3, "not_ready": list(TOO_NEW), "polls": 3}
     with workshop(tmp_path, store, **slow) as one:
         one.works(BUILD)
         refusals = [call for call in one.service.service.calls if call.outcome == "ValidationException"]
-        assert len(refusals) == 3
+        assert len(refusals) == len(TOO_NEW)
         one.works(CLEAN)
         assert one.service.left() == {}
 

@@ -21,7 +21,7 @@ VALUES = {
     "index": "arn:aws:s3vectors:us-east-1:111122223333:bucket/claude-workshop-abcd/index/letters",
 }
 FOR_PEOPLE = ("learner", "builder")
-FOR_ROLES = ("role-documents", "role-opensearch", "role-s3vectors")
+FOR_ROLES = ("role-documents", "role-opensearch", "role-s3vectors", "boundary")
 
 # Calls whose permission has another name. Source: the Service Authorization Reference, by service.
 ACTIONS = {
@@ -162,6 +162,53 @@ def _conditions(statement, action, keys):
         for key in condition:
             if key not in general and not any(fnmatchcase(key, pattern) for pattern in patterns):
                 yield f"{action}: it has no condition {key}"
+
+
+# By the kind of condition key: the key that a statement of the builder has to use wherever its action knows it.
+KEYS = {
+    "aws:RequestTag": "aws:RequestTag/workshop",
+    "iam:PermissionsBoundary": "iam:PermissionsBoundary",
+    "iam:AWSServiceName": "iam:AWSServiceName",
+    "aoss:collection": "aoss:collection",
+    "s3vectors:VectorBucketTag": "s3vectors:VectorBucketTag/workshop",
+    "aws:ResourceTag": "aws:ResourceTag/workshop",
+}
+# S3 looks at a bucket's tags only after they were switched on for access control. The rest is limited by another key.
+UNTAGGED = {"s3:DeleteBucket", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "iam:PassRole"}
+
+
+def bare(policy):
+    """The actions that change something without a condition although AWS's list knows one that would limit them."""
+    for statement in policy:
+        used = {key for condition in statement.get("Condition", {}).values() for key in condition}
+        for action in listed(statement, "Action"):
+            service, _, short = action.partition(":")
+            rows = get_action_data(service, short)[service]
+            known = {key.partition("/")[0] for row in rows for key in row["condition_keys"]}
+            wanted = [KEYS[key] for key in KEYS if key in known][:1]  # the strictest that there is
+            # A look at what may not be there yet has no tags to compare: it would be refused instead of answered.
+            looks = rows[0]["access_level"] in ("Read", "List") and short not in (
+                "Retrieve",
+                "GetIngestionJob",
+            )
+            if not looks and action not in UNTAGGED and wanted and not used & set(KEYS.values()):
+                yield action
+
+
+def test_what_changes_something_is_limited_by_tag_boundary_or_collection():
+    assert list(bare(statements("builder"))) == []
+    without = [{**each, "Condition": {}} for each in statements("builder")]
+    assert len(list(bare(without))) >= 25  # the control
+
+
+def test_a_role_is_made_and_given_rights_only_within_the_boundary():
+    for action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DetachRolePolicy"):
+        found = [each for each in statements("builder") if action in listed(each, "Action")]
+        assert all("claude-workshop-boundary" in str(each["Condition"]["ArnLike"]) for each in found) and found
+    lifts = ("AttachRolePolicy", "DeleteRolePermissionsBoundary", "UpdateAssumeRolePolicy", "CreatePolicy")
+    assert not [action for action in lifts if allows(FOR_PEOPLE, f"iam:{action}")]
+    inside = {action for name in FOR_ROLES for each in statements(name) for action in listed(each, "Action")}
+    assert {action for action in inside if not allows(["boundary"], action)} == set()  # what the role needs
 
 
 def test_control_the_linter_finds_what_is_wrong():

@@ -6,7 +6,8 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError
 
 from helpers import workshop
 from helpers.errors import WorkshopError
-from helpers.knowledge_base.waiting import LOOKS, SPREAD, wait, when_allowed
+from helpers.knowledge_base.waiting import LOOKS, SPREAD, until_some, wait, when_allowed
+from tests.loopback import rules
 
 GOING_ON = ("STARTING", "IN_PROGRESS")
 
@@ -51,13 +52,14 @@ PREFIX = "The knowledge base storage configuration provided is invalid... "
 TOO_NEW = [
     AuthorizationException(403, "Forbidden", {}),
     refusal(PREFIX + "Request failed: [security_exception] all shards failed"),
-    refusal(PREFIX + "Dependency error document status code: 404, error message: no such index [letters]"),
     refusal(PREFIX + "Bad Authorization"),
-    refusal("Bedrock Knowledge Base was unable to assume the given role."),
+    *map(refusal, rules.TOO_NEW),
 ]
 REAL = [
     NotFoundError(404, "not found", {}),
     refusal(PREFIX + "The OpenSearch Serverless engine type associated with your vector index is invalid."),
+    refusal(PREFIX + "Query vector has invalid dimension: 1024. Dimension should be: 512"),
+    refusal(PREFIX + "failed to create query: Field 'vector' is not knn_vector type."),
     refusal("no such index", operation="CreateDataSource"),
     refusal("unable to assume the given role", code="AccessDeniedException"),
     ValueError("403"),
@@ -92,3 +94,11 @@ def test_what_stays_refused_is_told_in_the_words_of_the_service():
     with pytest.raises(WorkshopError, match=r"nothing has changed for 5 minutes.*all shards failed"):
         when_allowed("permissions", call)
     assert len(calls) == SPREAD
+
+
+def test_the_first_answers_may_be_empty_but_not_for_ever(capsys):
+    answers = [[], [], ["a", "b"]]
+    assert until_some("the first answer", lambda: answers.pop(0)) == ["a", "b"]
+    assert "the first answer: nothing found yet → 2 found" in capsys.readouterr().out
+    with pytest.raises(WorkshopError, match="nothing has changed for 10 minutes"):
+        until_some("the first answer", list)

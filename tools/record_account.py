@@ -2,7 +2,7 @@
 
     python -m tools.record_account
 
-The lessons run in record mode against the stateful stand-in of tests/loopback and moto. What answers is
+The lessons are recorded against the stateful stand-in of tests/loopback and moto. What answers is
 written from the service's API model, and each entry says so (`api-model`). Then `make outputs` renews what
 the notebooks print.
 """
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.knowledge_base.workshop import RECORDED_ID
-from helpers.replay.index import open_index
 from helpers.replay.recording import Recording
-from helpers.settings import ROOT, Settings
+from helpers.settings import Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
 from tools.notebooks import FOLDER, Outcome, environment, execute, inside
@@ -51,9 +50,7 @@ def main(target: Path = RECORDINGS) -> int:
 
 def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], dict[str, list[str]]]:
     """Both lessons live, one after the other, and what the account holds at the end."""
-    index = open_index(ROOT / "data/letters")
-    account = Account(polls=2, forbidden=1, not_ready=["role"], retrieve=index.retrieve)
-    with together(account) as service:
+    with together(Account(polls=2, forbidden=1, not_ready=["role"])) as service:
         env = {
             **environment("live"),
             **service.environment(),
@@ -73,7 +70,8 @@ def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], 
 def keep(fresh: Recording, path: Path) -> None:
     """Save `fresh` at `path`, its entries marked with where they come from."""
     for entry in fresh.entries:
-        entry["origin"] = "index" if entry["call"].endswith(".Retrieve") else "api-model"
+        found = entry["body"].get("json", {}).get("retrievalResults")  # an empty answer is the service's way
+        entry["origin"] = "index" if found else "api-model"
         entry["body"] = _steady(entry["body"])
     fresh.date = DAY
     save(fresh, path)

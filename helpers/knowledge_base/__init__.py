@@ -1,7 +1,7 @@
 """A knowledge base of Amazon Bedrock: made once, waited for, found again, and removed without a trace."""
 
 from helpers.knowledge_base.names import DIMENSIONS, EMBEDDING_MODEL, INDEX, arn, document
-from helpers.knowledge_base.waiting import wait, when_allowed
+from helpers.knowledge_base.waiting import until_some, wait, when_allowed
 from helpers.knowledge_base.workshop import Workshop, agree
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "agree",
     "arn",
     "document",
+    "until_some",
     "wait",
     "when_allowed",
 ]

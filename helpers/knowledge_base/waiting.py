@@ -13,11 +13,12 @@ EVERY = 5.0  # seconds between two looks
 LOOKS = 360  # half an hour; a collection takes about 5 minutes, an ingestion of four letters about 1
 SPREAD = 60  # looks until new policies are known everywhere; usually 1 to 2 minutes of these 5
 
-# What CreateKnowledgeBase says while role, policies or index are too new to be seen. Texts from public issue
-# threads: amazon-bedrock-workshop#189, amazon-bedrock-knowledgebase-slackbot#7, bedrock-agents-cdk#9.
+# What CreateKnowledgeBase says while role, policies or index are too new to be seen, and nothing that names a mistake.
+# Texts: hashicorp/terraform-provider-aws, internal/service/bedrockagent/knowledge_base.go, and public issue threads.
 _TOO_NEW = re.compile(
-    "ValidationException.*CreateKnowledgeBase.*(unable to assume the given role|is not able to call specified bedrock "
-    "embedding model|403|forbidden|security_exception|bad authorization|no such index)",
+    r"ValidationException.*CreateKnowledgeBase(?!.*(engine type|dimension|knn_vector|field))"
+    r".*((un|not )able to (assume|call specified bedrock)|cannot assume role|storage configuration provided is invalid|"
+    r"server returned 40[13]|403|forbidden|no such index|specified index could not be found)",
     re.IGNORECASE | re.DOTALL,
 )
 Answer = TypeVar("Answer")
@@ -87,3 +88,15 @@ def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
 
     until(name, attempt, SPREAD, refusals)
     return answers[0]
+
+
+def until_some(name: str, ask: Callable[[], Sequence[Answer]]) -> Sequence[Answer]:
+    """The first answer of `ask` that is not empty: after an ingestion it takes up to minutes to be found."""
+    found: list[Sequence[Answer]] = []
+
+    def look() -> tuple[bool, str]:
+        found.append(ask())
+        return bool(found[-1]), f"{len(found[-1])} found" if found[-1] else "nothing found yet"
+
+    until(name, look, 2 * SPREAD)
+    return found[-1]

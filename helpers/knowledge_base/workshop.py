@@ -73,6 +73,12 @@ class Workshop:
             # Another run was first, or the answer to a first attempt was lost and botocore tried again.
             if code_of(error) == "BucketAlreadyExists":
                 raise self._taken(kind) from error
+            if kind == "role" and code_of(error) == "NoSuchEntity":
+                raise WorkshopError(
+                    "The policy claude-workshop-boundary, the limit to what the role may do, is missing here. "
+                    "An administrator makes it once, in the workshop's folder: aws iam create-policy --policy-name "
+                    "claude-workshop-boundary --policy-document file://data/policies/boundary.json"
+                ) from error
             if not _THERE.search(code_of(error)) or not (same := self._own(kind)):
                 raise
             made = same.id

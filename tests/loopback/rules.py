@@ -1,8 +1,9 @@
 """The rule book: how the live service behaves, each rule with its source; the stand-in obeys all of them.
 
 Adding a rule is one entry of `RULES`. A rule refuses a request, or changes an answer; `without` is what the stand-in
-does when the rule is switched off, where that is more than nothing. `sure` is False where public sources disagree or
-none is first-hand: then the lessons must work either way.
+does when the rule is switched off, where that is more than nothing. A rule with neither is about what the account
+holds: the parts of tests/loopback/account ask the rule book whether it holds, and act on it. `sure` is False where
+public sources disagree or none is first-hand: then the lessons must work either way.
 """
 
 import json
@@ -58,6 +59,11 @@ class RuleBook:
     def holds(self, number: int) -> bool:
         """Whether rule `number` is switched on; for sources that keep state and act on it themselves."""
         return number not in self._off
+
+    def meets(self, number: int) -> bool:
+        """Whether rule `number` is switched on; it is met then. For sources that keep state and act on it."""
+        self.met |= {number} if self.holds(number) else set()
+        return self.holds(number)
 
     def apply(self, call: str, params: Params, proceed: Callable[[], Answer]) -> Answer:
         """The answer to `call` under the rules; `ServiceError` where one refuses it."""
@@ -182,6 +188,24 @@ def _unknown_agreement(operation: str, params: Params, answer: Answer) -> Answer
     return {**answer, "agreementAvailability": {"status": "NOT_AVAILABLE"}}
 
 
+# What CreateKnowledgeBase says while role, policies or index are too new to be seen.
+_INVALID = "The knowledge base storage configuration provided is invalid... "
+TOO_NEW = (
+    "Bedrock Knowledge Base was unable to assume the given role. Provide the proper permissions and retry the request.",
+    "cannot assume role",
+    _INVALID + "Request failed: [security_exception] 403 Forbidden",
+    _INVALID + "server returned 401",
+    _INVALID + "Dependency error document status code: 404, error message: no such index [letters]",
+    "The specified index could not be found",
+)
+
+
+def error_of(number: int, **values: str) -> tuple[str, int, str]:
+    """Code, status and text of the refusal of rule `number`."""
+    code, status, text = next(rule.error for rule in RULES if rule.number == number)
+    return code, status, text.format_map(values)
+
+
 _PREFIX = "The model returned the following errors: "
 RULES = (
     Rule(
@@ -218,6 +242,29 @@ RULES = (
         6, "bedrock-agent-runtime.Retrieve", "pages count from 0 and are floats",
         "aws-samples/bedrock-chat#811, aws-samples/generative-ai-use-cases#707",
         changes=_pages(0), without=_pages(1),
+    ),
+    Rule(
+        7, "bedrock-agent-runtime.Retrieve", "HYBRID search is refused on S3 Vectors",
+        "three public logs",
+        error=("ValidationException", 400, "HYBRID search type is not supported for search operation on index {index}"),
+    ),
+    Rule(
+        8, "bedrock-agent-runtime.Retrieve", "after an ingestion job is COMPLETE the first answers may be empty",
+        "user guide, page kb-data-source-sync-ingest; aws/agent-toolkit-for-aws",
+    ),
+    Rule(
+        9, "bedrock-agent.GetIngestionJob", "files that are ignored stand in failureReasons, not among the failed",
+        "a public live log",
+    ),
+    Rule(
+        10, "bedrock-agent.CreateKnowledgeBase", "while role, policies or index are too new it says one of TOO_NEW",
+        "hashicorp/terraform-provider-aws internal/service/bedrockagent/knowledge_base.go; public logs",
+    ),
+    Rule(
+        11, "opensearchserverless.CreateCollection", "the first collection of an account needs a service-linked role",
+        "developer guide of OpenSearch Serverless, page Configuring permissions for collections",
+        error=("AccessDeniedException", 403, "User: {user} is not authorized to perform: iam:CreateServiceLinkedRole "
+               "on resource: {role} because no identity-based policy allows the iam:CreateServiceLinkedRole action"),
     ),
     Rule(
         13, "bedrock.CreateModelInvocationJob", "batch inference is not offered for Claude 5.x",

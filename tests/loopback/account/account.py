@@ -19,6 +19,7 @@ from tests.loopback.account.parts import Part, Refusal, check, pruned
 from tests.loopback.account.serverless import Serverless
 from tests.loopback.account.vectors import Vectors
 from tests.loopback.answers import Answer, NoAnswer, Params, Raw, Result, ServiceError
+from tests.loopback.rules import RuleBook, error_of
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _ALPHABETS = {10: string.ascii_uppercase + string.digits, 20: string.ascii_lowercase + string.digits}
@@ -41,12 +42,15 @@ class Account:
     """What CreateKnowledgeBase says on its next calls, one each: "role", "forbidden", "no index", or a text."""
     fails: dict[str, str] = field(default_factory=dict)
     """Why "collection", "knowledge base" or "ingestion" ends as FAILED, or a knowledge base's deletion."""
+    empty: int = 1  # answers to Retrieve without a passage after an ingestion (rule 8)
     bad_documents: dict[str, str] = field(default_factory=dict)  # object key: why it cannot be indexed
     caller: str = ""  # ARN that data policies must name for requests to a collection; empty: anybody
     objects: Callable[[str], dict[str, tuple[str, int]]] | None = None
     """ETag and size by key of a bucket, `LookupError` where there is none; without, every bucket is empty."""
     trust: Callable[[str], str] | None = None
     """The trust policy of a role by ARN, empty for no such role; without, every role is trusted."""
+    linked: Callable[[], bool] = lambda: True  # whether the service-linked role is there (rule 11)
+    rules: RuleBook = field(default_factory=RuleBook)
     retrieve: Callable[[Params], Result] | None = None  # answers Retrieve; without, the next source does
     page_size: int = 100  # the most that a page of any list has
     clock: Callable[[], datetime] = lambda: MOMENT
@@ -121,6 +125,11 @@ class Account:
     def now(self) -> datetime:
         """The time of the account."""
         return self.clock()
+
+    def refuses(self, number: int, broken: object, **values: str) -> None:
+        """Refuse as rule `number` says, if it is `broken` and switched on."""
+        if broken and self.rules.meets(number):
+            raise ServiceError(*error_of(number, **values))
 
     def assumes(self, role: str) -> bool:
         """Whether Amazon Bedrock can assume the role with this ARN."""

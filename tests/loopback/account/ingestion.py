@@ -33,6 +33,7 @@ class Ingestion(Part):
         super().__init__(account)
         self.jobs: dict[str, Resource] = {}
         self.documents: dict[str, dict[str, Result]] = {}
+        self._unseen = 0  # answers that do not know the newest documents yet
 
     def start_ingestion_job(self, params: Params) -> Result:
         bases = self.account.knowledge_bases
@@ -87,10 +88,17 @@ class Ingestion(Part):
             raise Refusal("ValidationException", text)
         if self.account.retrieve is None:
             raise NoAnswer("the account has no function for Retrieve")
+        search = params.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {})
+        hybrid = search.get("overrideSearchType") == "HYBRID"
+        index = self.account.knowledge_bases.vector_index(base.details)
+        self.account.refuses(7, hybrid and index, index=(index or {}).get("indexName", ""))
         done = any(
             job.details["status"] == "COMPLETE" and job.details["knowledgeBaseId"] == params["knowledgeBaseId"]
             for job in self.jobs.values()
         )
+        if done and self._unseen and self.account.rules.meets(8):
+            self._unseen -= 1
+            done = False
         return self.account.retrieve(params) if done else {"retrievalResults": []}
 
     def running(self, source: str) -> bool:
@@ -117,6 +125,7 @@ class Ingestion(Part):
         settings = source["dataSourceConfiguration"]["s3Configuration"]
         bucket = settings["bucketArn"].removeprefix("arn:aws:s3:::")
         objects = self.account.objects(bucket) if self.account.objects else {}
+        self._unseen = self.account.empty
         known = self.documents.setdefault(source["dataSourceId"], {})
         counts, failed = job["statistics"], dict[str, list[str]]()
         files = {key: found for key, found in objects.items() if not key.endswith(_SIDECAR)}
@@ -130,11 +139,12 @@ class Ingestion(Part):
             before = known.get(key, {})
             if before.get("status") == "INDEXED" and before["tags"] == tags:
                 continue
-            reason = self.account.bad_documents.get(key) or self._reason(key, found[1], base)
+            bad, ignored = self.account.bad_documents.get(key), self._reason(key, found[1], base)
+            reason = bad or ignored
             known[key] = {"status": "FAILED" if reason else "INDEXED", "tags": tags}
             if reason:
                 failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")
-                counts["numberOfDocumentsFailed"] += 1
+                counts["numberOfDocumentsFailed"] += bool(bad) or not self.account.rules.meets(9)
             elif before.get("status") != "INDEXED":
                 counts["numberOfNewDocumentsIndexed"] += 1
             elif before["tags"][0] != tags[0]:

@@ -40,7 +40,7 @@ class KnowledgeBases(Part):
         name = params["name"]
         if any(base.details["name"] == name for base in self.bases.values()):
             raise Refusal("ConflictException", f"KnowledgeBase with name {name} already exists.")
-        if self.account.not_ready:
+        if self.account.not_ready and self.account.rules.meets(10):
             known = {"role": ROLE, "forbidden": FORBIDDEN, "no index": _NO_INDEX.format(_index_name(params))}
             text = self.account.not_ready.pop(0)
             raise Refusal("ValidationException", known.get(text, text))

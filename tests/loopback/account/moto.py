@@ -21,12 +21,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 
+from helpers.settings import ROOT
 from tests.loopback import wire
 from tests.loopback.answers import Dropped, Raw, ServiceError
 from tests.loopback.routes import signed_for
 from tests.loopback.service import Service
 
 SERVICES = "s3", "iam", "sts"
+BOUNDARY = "claude-workshop-boundary"  # which an administrator made
 OTHERS = "999988887777"  # the account of somebody else
 
 
@@ -49,6 +51,8 @@ class Moto:
         os.environ["MOTO_ACCOUNT_ID"] = self._account  # which moto reads with every request
         moto_api_backend.reset()
         mock_random.seed(1)
+        text = (ROOT / "data/policies/boundary.json").read_text(encoding="utf-8")
+        iam_backends[self._account]["aws"].create_policy("", "/", text, BOUNDARY, [])
         self._thread.start()
         return self
 
@@ -83,13 +87,31 @@ class Moto:
         roles = iam_backends[self._account]["aws"].get_roles()
         return next((str(one.assume_role_policy_document) for one in roles if one.arn == role), "")
 
+    def linked(self) -> bool:
+        """Whether the service-linked role of OpenSearch Serverless is there."""
+        roles = iam_backends[self._account]["aws"].get_roles()
+        return any("observability.aoss.amazonaws.com" in role.path for role in roles)
+
+    def _policies(self) -> dict[str, str]:
+        found = iam_backends[self._account]["aws"].list_policies(None, 1000, False, "/", "Local")[0]
+        return {policy.arn: policy.name for policy in found}
+
+    def _check(self, operation: str, params: dict[str, Any]) -> None:
+        """What IAM refuses and moto does not."""
+        if operation == "CreateServiceLinkedRole" and self.linked():
+            text = "Service role name AWSServiceRoleForAmazonOpenSearchServerless has been taken in this account"
+            raise ServiceError("InvalidInput", 400, text)
+        boundary = params.get("PermissionsBoundary", "")
+        if boundary and boundary not in self._policies():
+            raise ServiceError("NoSuchEntity", 404, f"Scope ARN: {boundary} does not exist or is not attachable.")
+
     def left(self) -> dict[str, list[str]]:
         """Buckets, roles and managed policies by name."""
         s3, iam = s3_backends[self._account]["aws"], iam_backends[self._account]["aws"]
         held = {
             "buckets": list(s3.buckets),
-            "roles": [role.name for role in iam.get_roles()],
-            "policies": [policy.name for policy in iam.list_policies(None, 1000, False, "/", "Local")[0]],
+            "roles": [role.name for role in iam.get_roles() if role.path == "/"],  # no service-linked one
+            "policies": [name for name in self._policies().values() if name != BOUNDARY],
         }
         return {kind: sorted(names) for kind, names in held.items() if names}
 
@@ -99,6 +121,7 @@ class Moto:
         sent: list[Any] = []
 
         def proceed() -> Raw:
+            self._check(str(operation.name), params)
             text = b"".join(self._app(environ, lambda *head: sent.append(head)))
             if str(operation.name) == "CreateBucket" and sent[-1][0].startswith("200"):
                 self._tag(environ["PATH_INFO"].strip("/"), body)

@@ -11,6 +11,7 @@ from tests.loopback.answers import Params, Result
 if TYPE_CHECKING:
     from tests.loopback.account.account import Account
 
+LINKED = "AWSServiceRoleForAmazonOpenSearchServerless"
 _RULES = {
     "encryption": {"collection"},
     "network": {"collection", "dashboard"},
@@ -56,6 +57,8 @@ class Serverless(Part):
         name, now = params["name"], self._now()
         if any(resource.details["name"] == name for resource in self.collections.values()):
             raise Refusal("ConflictException", f"Collection with name {name} already exists")
+        role = f"arn:aws:iam::{self.account.account_id}:role/aws-service-role/observability.aoss.amazonaws.com/{LINKED}"
+        self.account.refuses(11, not self.account.linked(), user=self.account.caller, role=role)
         if not self._covered("encryption", f"collection/{name}"):
             problem = f"No matching security policy of encryption type found for collection name: {name}."
             text = f"{problem} Please create security policy of encryption type for this collection."

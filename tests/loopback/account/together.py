@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from tests.loopback.account.account import Account
 from tests.loopback.account.moto import SERVICES, Moto
 from tests.loopback.answers import Params, Result, Source, first_of
 from tests.loopback.faults import On
+from tests.loopback.rules import RuleBook
 from tests.loopback.service import Service
 
 
@@ -66,16 +67,24 @@ def _session(key: str, secret: str, region: str) -> boto3.Session:
 
 
 @contextlib.contextmanager
-def together(account: Account, *faults: On, others: Source | None = None, seed: int = 0) -> Iterator[Together]:
+def together(
+    account: Account, *faults: On, others: Source | None = None, seed: int = 0, off: Iterable[int] = ()
+) -> Iterator[Together]:
     """Start moto's server, emptied, and the loopback service with `account`; `others` answers what it does not.
 
-    Faults meet calls of both ("iam.CreateRole"). Sets `endpoint`, `caller`, `objects` and `trust` of the account,
-    and has Retrieve answered from the offline index over the letters, unless the account has its own `retrieve`.
-    moto keeps its state in this process, so there can be one at a time.
+    Rules of the service numbered in `off` do not hold. Faults meet calls of both ("iam.CreateRole"). Sets
+    `endpoint`, `caller`, `objects`, `trust` and `linked` of the account, and has Retrieve answered from the offline
+    index over the letters, unless the account has its own `retrieve`. moto keeps its state in this process, so
+    there can be one at a time.
     """
     answers = first_of(account, others) if others else account
-    with Service(answers, *faults, seed=seed) as service, Moto(service, account.account_id) as moto:
+    account.rules = RuleBook(off)
+    with (
+        Service(answers, *faults, seed=seed, rules=account.rules) as service,
+        Moto(service, account.account_id) as moto,
+    ):
         account.caller, *key = moto.new_user("learner")
         account.endpoint, account.objects, account.trust = service.url, moto.objects, moto.trust
+        account.linked = moto.linked
         account.retrieve = account.retrieve or _from_the_letters
         yield Together(account, service, moto, (key[0], key[1]))
