@@ -80,12 +80,10 @@ def test_the_model_is_asked_to_repair_what_failed_and_nothing_else(capsys):
     asked = after(swap, repair)
     assert len(asked) == 1 and "layer 0, Conv2D and layer 3, Conv2D differ" in asked[0]
     dies = swap.replace('"self.W[f, c, j, i]"', '"self.W[f, c, j, i, 0]"')
-    for source, told in ((swap.replace("j, i", "i, j"), "nothing failed"), (dies, "the run")):
+    for source, told in ((swap.replace("j, i", "i, j"), "nothing failed"), (dies, "ended: IndexError")):
         capsys.readouterr()
         asked = after(source, repair)
         assert asked == [] and told in capsys.readouterr().out
-    after(dies)
-    assert "ended: IndexError" in capsys.readouterr().out
 
 
 EXERCISE = {
@@ -95,7 +93,6 @@ EXERCISE = {
     'answer.replace("np.max(window)", "np.mean(window)").replace("np.max(x,", "np.mean(x,")': "not yet",
     'answer.replace("np.max(window)", "np.mean(window)").replace("mode=\\"constant\\"", "mode=\\"edge\\"")': "not yet",
     'answer.replace("np.max(window)", "np.nothing(window)")': "not yet",
-    'answer.replace("np.maximum(0, x)", "x")': "not yet",
 }
 
 
