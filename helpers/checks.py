@@ -79,10 +79,10 @@ def _installed(name: str) -> str:
 
 
 def _documents() -> Row:
-    from helpers.offline_index import open_index
+    from helpers.replay.index import open_index
 
     try:
-        index = open_index(settings().letters_dir, settings().cache_dir)
+        index = open_index(settings().letters_dir)
     except WorkshopError as error:
         return Row("documents", "no PDF", str(error))
     left_out = "; ".join(f"{name} is left out: {reason}" for name, reason in index.skipped.items())

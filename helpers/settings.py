@@ -35,7 +35,6 @@ class Settings(BaseSettings):
     agree: bool = False
     letters_dir: Path = ROOT / "data" / "letters"
     recordings_dir: Path = ROOT / "data" / "recordings"
-    cache_dir: Path = ROOT / "build" / "cache"
     state_file: Path = ROOT / "workshop.json"
 
 

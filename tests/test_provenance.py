@@ -13,9 +13,9 @@ from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError, create_parser
 from botocore.validate import ParamValidator
 
-from helpers.offline_index import open_index
 from helpers.recordings import ORIGINS, wire
 from helpers.recordings.file import Recording, key
+from helpers.replay.index import open_index
 from helpers.settings import ROOT
 from tools.notebooks import FOLDER
 
@@ -104,10 +104,10 @@ def test_an_entry_has_the_form_of_its_operation(entry):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_entries_are_sorted_and_what_the_index_found_is_what_it_finds(path, tmp_path):
+def test_entries_are_sorted_and_what_the_index_found_is_what_it_finds(path):
     entries = Recording(path).entries
     assert [key(entry) for entry in entries] == sorted(key(entry) for entry in entries)
-    index = open_index(ROOT / "data" / "letters", tmp_path)
+    index = open_index(ROOT / "data" / "letters")
     for entry in entries:
         if entry["origin"] == "index":
             assert entry["body"]["json"] == json.loads(json.dumps(index.retrieve(entry["request"])))

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.knowledge_base.build import RECORDED_ID
-from helpers.offline_index import open_index
 from helpers.recordings.file import Recording
+from helpers.replay.index import open_index
 from helpers.settings import ROOT, Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
@@ -52,7 +52,7 @@ def main(target: Path = RECORDINGS) -> int:
 
 def run(mode: str, store: str, folder: Path) -> tuple[list[Outcome], dict[str, list[str]]]:
     """Both lessons in `mode`, one after the other, and what the account holds at the end."""
-    index = open_index(ROOT / "data/letters", ROOT / "build/cache")
+    index = open_index(ROOT / "data/letters")
     account = Account(polls=2, forbidden=1, not_ready=["role"], retrieve=index.retrieve)
     with together(account) as service:
         env = {

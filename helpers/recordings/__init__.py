@@ -229,9 +229,9 @@ def _first_line(mode: str, recording: Recording) -> str:
 
 
 def _retrieve_offline(params: dict[str, Any]) -> Json:
-    from helpers.offline_index import open_index
+    from helpers.replay.index import open_index
 
-    return open_index(settings().letters_dir, settings().cache_dir).retrieve(params)
+    return open_index(settings().letters_dir).retrieve(params)
 
 
 def estimated(response: dict[str, Any]) -> bool:

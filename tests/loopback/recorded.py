@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from helpers.offline_index import open_index
 from helpers.recordings import request_of
 from helpers.recordings.file import Recording
+from helpers.replay.index import open_index
 from helpers.settings import Settings
 from tests.loopback.answers import Answer, NoAnswer, Params, Raw, ServiceError
 
 LETTERS: Path = Settings.model_fields["letters_dir"].default
-CACHE: Path = Settings.model_fields["cache_dir"].default
 
 
 class Recorded:
@@ -25,7 +24,7 @@ class Recorded:
         """The recorded answer to `params`; `NoAnswer` where the lesson asked something else."""
         call = f"{service}.{operation}"
         if operation == "Retrieve":
-            found: dict[str, Any] = open_index(LETTERS, CACHE).retrieve(params)
+            found: dict[str, Any] = open_index(LETTERS).retrieve(params)
             return found
         entry = self._recording.find(call, request_of(params))
         if entry is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 
-from helpers.offline_index import open_index
+from helpers.replay.index import open_index
 from helpers.settings import settings
 from tests.loopback.account.account import Account
 from tests.loopback.account.moto import SERVICES, Moto
@@ -57,7 +57,7 @@ class Together:
 
 
 def _from_the_letters(params: Params) -> Result:
-    return open_index(settings().letters_dir, settings().cache_dir).retrieve(params)
+    return open_index(settings().letters_dir).retrieve(params)
 
 
 @lru_cache
