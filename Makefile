@@ -53,7 +53,7 @@ letters: setup ## fetch Amazon's original shareholder letters
 	@$(BIN)/python -m tools.fetch_letters
 
 letters-digest: $(VENV)/.maintainer ## build the digest PDFs from data/letters/source
-	@$(BIN)/python -m tools.build_letters
+	@$(BIN)/python data/letters/make_digests.py
 
 boards: $(VENV)/.maintainer ## draw the circuit boards of data/boards
 	@$(BIN)/python -m data.boards.generator

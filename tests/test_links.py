@@ -17,6 +17,7 @@ from helpers.settings import ROOT
 from tools.readme_picture import PICTURE, from_notebook
 
 HOSTS = {"aws.amazon.com", "docs.aws.amazon.com", "github.com", "gitlab.com", "docs.astral.sh", "jupyter.org"}
+HOSTS |= {"cc-cedict.org", "creativecommons.org"}  # the credit that a licence asks for
 LEFT_OUT = {"build", "node_modules", "originals"}  # made on this machine, or not ours
 _ATTRIBUTE = re.compile(r"(?:href|src)=[\"']([^\"']+)[\"']")
 

@@ -118,7 +118,7 @@ class Index:
             with pypdfium2.PdfDocument(file.read_bytes()) as pdf:
                 pages = [page.get_textpage().get_text_range(errors="replace") for page in pdf]
         except (pypdfium2.PdfiumError, OSError) as error:
-            self.skipped[name] = f"cannot be read, save it again without a password: {error}"
+            self.skipped[name] = f"broken, empty or locked by a password: {error}"
             return
         if not any(page.strip() for page in pages):
             self.skipped[name] = "no text, perhaps scanned: run text recognition (OCR) first"
