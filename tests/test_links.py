@@ -24,6 +24,8 @@ HOSTS = {
     "docs.astral.sh",
     "docs.ollama.com",
     "jupyter.org",
+    "cc-cedict.org",
+    "creativecommons.org",
 }
 LEFT_OUT = {"build", "node_modules", "originals"}  # made on this machine, or not ours
 _ATTRIBUTE = re.compile(r"(?:href|src)=[\"']([^\"']+)[\"']")

@@ -230,9 +230,7 @@ def attempt(name, outside):
     start = time.monotonic()
     header = f"import ctypes, os, socket, subprocess, sys\nout = {str(outside)!r}\n"
     result = run(header + HOSTILE[name][0], "results['mine'] = [1.0]", timeout=1, memory_mb=512)
-    assert (
-        time.monotonic() - start < 20
-    )  # generous, for the machine may be busy; a miss takes a minute or more
+    assert time.monotonic() - start < 20  # generous, for the machine may be busy; a miss takes a minute or more
     assert "secret" not in result.stdout and "root:" not in result.stdout
     assert max(len(result.stdout), len(result.stderr)) <= sandbox.OUTPUT
     assert result.ended and "\n" not in result.ended

@@ -19,7 +19,7 @@ from tools.notebooks import FOLDER, environment, execute
 
 LESSON = FOLDER / "02_coding_tutor.ipynb"
 RIGHT, WRONG = 'mode="constant")', 'mode="edge")'
-ANSWER = answers()[1, 4096]
+ANSWER = answers()[1, 16_000]
 
 
 def cell(mark):
@@ -38,7 +38,7 @@ def after(*sources, **names):
         "settings": settings,
         **names,
     }
-    scope["ask"] = lambda conversation, *_, **__: asked.append(conversation[-1]) or answers()[3, 4096]
+    scope["ask"] = lambda conversation, *_, **__: asked.append(conversation[-1]) or answers()[3, 16_000]
     scope["PROMPTS"] = json.loads((ROOT / "data/tutor/prompts.json").read_text(encoding="utf-8"))
     for source in (cell("def failed").partition("run_layers")[0], *sources):
         exec(source, scope)

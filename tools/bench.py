@@ -94,7 +94,7 @@ def vectorised_convolution() -> None:
             texts[turns, entry["request"]["inferenceConfig"]["maxTokens"]] = "".join(pieces)
     speed = (ROOT / "data/tutor/speed.py").read_text(encoding="utf-8")
     seconds = []
-    for text in (texts[1, 4096], texts[3, 8000]):
+    for text in (texts[1, 16_000], texts[3, 16_000]):
         run = sandbox.run(sandbox.program(text), f"{speed}\nspeed(answer, results)", timeout=300)
         seconds.append(float(run.arrays["seconds"][-1]))
     ratio = seconds[0] / seconds[1]
