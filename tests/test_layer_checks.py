@@ -1,7 +1,9 @@
 """The checks of lesson 02 on its recorded answers, and on each of them broken: the check that should catches it."""
 
 import json
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from helpers import sandbox
@@ -20,16 +22,21 @@ def answers():
     return found
 
 
-def run(code, name, timeout=60):
+def run(code, name, **options):
+    """What the check leaves of a program; in this process: the sandbox has tests of its own."""
+    answer, results = ModuleType("__main__"), {}
+    exec(code, vars(answer))
     source = (ROOT / f"data/tutor/{name}.py").read_text(encoding="utf-8")
-    return sandbox.run(code, f"{source}\n{name}(answer, results)", timeout=timeout)
+    with np.errstate(all="ignore"):
+        exec(
+            f"{source}\n{name}(answer, results, **options)", {"answer": answer, "results": results, "options": options}
+        )
+    return {key: np.array(value) for key, value in results.items()}
 
 
 def wrong(code, name):
     """Return the rows that do not pass, by name, with their verdicts."""
-    result = run(code, name)
-    assert result.ended == "ok", result
-    return {row[0]: row[-1] for row in result.arrays["checks"].tolist() if row[-1] != "pass"}
+    return {row[0]: row[-1] for row in run(code, name)["checks"].tolist() if row[-1] != "pass"}
 
 
 LOOPS, FAST, LEARN = (sandbox.program(answers()[turn]) for turn in ((1, 16_000), (3, 16_000), (5, 16_000)))
@@ -48,7 +55,7 @@ def changed(*changes):
 
 @pytest.mark.parametrize("code", [LOOPS, FAST, LEARN], ids=["loops", "fast", "learn"])
 def test_a_sound_program_passes_every_check(code):
-    rows = run(code, "check_layers").arrays["checks"].tolist()
+    rows = run(code, "check_layers")["checks"].tolist()
     assert {row[-1] for row in rows} == {"pass"}
     assert [row[0] for row in rows[:4]] == [
         "output shape",
@@ -105,7 +112,7 @@ def test_what_lacks_a_name_or_does_not_run_is_said_in_a_sentence(code):
 
 
 def test_sound_gradients_pass():
-    rows = run(LEARN, "check_gradients").arrays["checks"].tolist()
+    rows = run(LEARN, "check_gradients")["checks"].tolist()
     assert len(rows) == 21 and {row[-1] for row in rows} == {"pass"}  # 8 inputs, 6 arrays twice, the loss
 
 
@@ -133,13 +140,6 @@ def test_a_wrong_gradient_is_caught(mistake):
 
 
 def test_the_training_tells_a_network_that_learns_from_one_that_cannot():
-    code = changed(
-        (
-            "            Conv2D(4, 8, kernel_size=3, padding=1, rng=rng),",
-            "            Conv2D(4, 8, kernel_size=3, padding=1, rng=rng),",
-        )
-    )
-    right = run(code, "train").arrays
-    stuck = run(code.replace(DOWN, "pass"), "train").arrays
-    assert right["accuracies"][-1] > 0.95 > stuck["accuracies"][-1]
-    assert right["predicted"].shape == right["labels"].shape == (450,) and len(right["losses"]) == 60
+    right, stuck = (run(code, "train", epochs=6) for code in (changed(), changed((DOWN, "pass"))))
+    assert right["accuracies"][-1] > 0.8 > 0.3 > stuck["accuracies"][-1]  # after 6 of the lesson's 60 epochs
+    assert right["predicted"].shape == right["labels"].shape == (450,) and len(right["losses"]) == 6
