@@ -26,6 +26,8 @@ slides: setup ## a deck of each lesson under build/slides; opens with no network
 kernel: ## register the workshop as a Jupyter kernel, on SageMaker too
 	@sh tools/make_kernel.sh
 
+test: export OPENBLAS_NUM_THREADS = 1
+test: export OMP_NUM_THREADS = 1
 test: browser ## everything CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

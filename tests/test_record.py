@@ -277,6 +277,17 @@ def test_a_lesson_recorded_holds_the_same_answers_and_prints_the_same(name, tmp_
     assert {each.suffix for each in tmp_path.iterdir()} == {".json", ".ipynb"}
 
 
+def test_what_differs_from_the_rule_book_is_said(tmp_path):
+    found = Recording(tmp_path / "none.json")
+    asked = {"modelId": "us.anthropic.claude-sonnet-5-5", "messages": [], "inferenceConfig": {"temperature": 0}}
+    entry = {"call": "bedrock-runtime.Converse", "origin": "service", "request": asked, "body": {"json": {}}}
+    assert record.differences(found) == ["  nothing differs from tests/loopback/rules.py"]
+    found.add(entry)
+    found.add({**entry, "request": {"modelId": "m.x", "messages": []}, "status": 400})
+    first, second = record.differences(found)
+    assert "rule 5 says" in first and "no rule says so" in second
+
+
 QUESTIONS = ["red", "green", "blue", "cyan", "plum"]
 SMALL = [
     "from helpers import clients, workshop\nworkshop.start('small')\nruntime = clients.client('bedrock-runtime')",

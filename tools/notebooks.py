@@ -46,7 +46,8 @@ def environment(mode: str = "replay") -> dict[str, str]:
     A setting given in the environment itself still counts, WORKSHOP_MODE apart: `make run` never goes live.
     """
     own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    return {**own, PREFIX + "ENV_FILE": os.devnull, PREFIX + "MODE": mode}
+    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # these arrays are small: more only costs
+    return {**one, **own, PREFIX + "ENV_FILE": os.devnull, PREFIX + "MODE": mode}
 
 
 def inside(statement: str) -> str:

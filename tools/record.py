@@ -10,6 +10,7 @@ and what you commit, comes from the scrubbed file.
 """
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import nbformat
 
 from helpers.replay.recording import Recording
 from helpers.settings import settings
+from tests.loopback.rules import RULES
 from tools.notebooks import FOLDER, environment, execute, inside, lessons, write
 from tools.recorder import save
 from tools.run import line
@@ -65,7 +67,24 @@ def collect(path: Path, only: str = "") -> int:
         if fresh.entries != Recording(target).entries:  # the old date stays with the old answers
             save(fresh, target)
         collected.unlink()
+        print(*differences(fresh), sep="\n")
     return int(bool(live.error))
+
+
+def differences(recording: Recording) -> list[str]:
+    """What the service answered otherwise than the rule book of the tests says, a line each."""
+    lines = []
+    for entry in (each for each in recording.entries if each["origin"] == "service"):
+        asked = dict(entry["request"])
+        if "json" in asked.get("body", {}):  # InvokeModel's body, closed again
+            asked["body"] = json.dumps(asked["body"]["json"])
+        says = [rule for rule in RULES if rule.is_about(entry["call"]) and rule.refuses and rule.refuses(asked)]
+        refused = entry.get("status", 200) >= 400
+        if says and not refused:
+            lines.append(f"  rule {says[0].number} says that {entry['call']} is refused here; it was answered")
+        elif refused and not says:
+            lines.append(f"  {entry['call']} was refused, and no rule says so: {json.dumps(entry['body'])[:200]}")
+    return lines or ["  nothing differs from tests/loopback/rules.py"]
 
 
 def rewrite(path: Path) -> int:
