@@ -105,14 +105,14 @@ def test_costs_are_added_up_from_every_form_of_answer():
 
 
 def test_dollars_and_quota_by_hand():
-    tokens = {"inputTokens": 1_000_000, "outputTokens": 100_000, "cacheReadInputTokens": 500_000}
+    tokens = {"inputTokens": 1_000_000, "outputTokens": 90_000, "thinking": 10_000, "cacheReadInputTokens": 500_000}
     use = costs.Use("x", 2, 0, tokens, 8000)
     assert use.dollars("claude-sonnet-5-5") == pytest.approx(2.00 + 1.00 + 0.05)
     assert costs.quota_table([use]).endswith("| x | 2 | 754,000 | 1,500,000 |")
     assert costs.arithmetic([use]) == (
-        "(1,000,000 × $2.00 + 0 × $2.50 + 500,000 × $0.10 + 100,000 × $10.00) / 1,000,000 = $3.050"
+        "(1,000,000 × $2.00 + 0 × $2.50 + 500,000 × $0.10 + 90,000 × $10.00 + 10,000 × $10.00) / 1,000,000 = $3.050"
     )
-    assert costs.total([use, use]).tokens["outputTokens"] == 200_000
+    assert costs.total([use, use]).tokens["outputTokens"] == 180_000
 
 
 def test_a_solution_is_not_recorded_over_its_lesson(capsys):

@@ -23,12 +23,14 @@ from tools.notebooks import environment, execute, inside, lessons
 
 DEFAULT: str = Settings.model_fields["model"].default
 ALIASES = (DEFAULT, "claude-haiku-5-5", "claude-opus-5-5")
-KINDS = ("inputTokens", "cacheWriteInputTokens", "cacheReadInputTokens", "outputTokens")
+# Output tokens that a call is taken to think, by effort. Nobody measured them: what the service bills is in `usage`.
+THINKING = {"low": 300, "medium": 1500, "high": 5000}
+KINDS = ("inputTokens", "cacheWriteInputTokens", "cacheReadInputTokens", "outputTokens", "thinking")
 
 
 @dataclass(frozen=True)
 class Use:
-    """What one lesson asked for: calls to Claude, calls to Retrieve, tokens by kind, sum of max tokens."""
+    """What one lesson asked for: calls to Claude and to Retrieve, tokens by kind, sum of max tokens."""
 
     lesson: str
     calls: int
@@ -38,7 +40,7 @@ class Use:
 
     def dollars(self, alias: str) -> float:
         """US dollars of the calls to Claude with the model `alias`, by its global profile."""
-        return Model(alias, "global.", "", None).cost(dict(self.tokens))
+        return Model(alias, "global.", "", None).cost({**self.tokens, "outputTokens": written(self.tokens)})
 
 
 def listen(notes: str) -> None:
@@ -49,6 +51,7 @@ def listen(notes: str) -> None:
         entry = answer(mode, call, params)
         usage = usage_of(entry["body"]) if call.startswith("bedrock-runtime.") else {}
         line = {"call": call, "usage": usage, "limit": limit_of(params) if usage else 0}
+        line["effort"] = effort_of(params) if usage else ""
         with lock, Path(notes).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return entry
@@ -70,6 +73,12 @@ def usage_of(body: dict[str, Any]) -> dict[str, int]:
     return {kind: named[kind] for kind in KINDS if kind in named}
 
 
+def effort_of(params: dict[str, Any]) -> str:
+    """The effort that a request asks for; high, the default of most models, where it asks for none."""
+    asked = json.loads(params["body"]).get("output_config") if "body" in params else params.get("outputConfig")
+    return str((asked or {}).get("effort", "high"))
+
+
 def limit_of(params: dict[str, Any]) -> int:
     """Max tokens of a request, which the service sets aside from the quota when the call begins."""
     if "body" in params:
@@ -83,17 +92,22 @@ def use_of(lesson: str, notes: Path) -> Use:
     asked = [line for line in lines if line["usage"]]
     tokens: Counter[str] = Counter()
     for line in asked:
-        tokens.update(line["usage"])
+        tokens.update(line["usage"], thinking=THINKING[line["effort"]])
     retrievals = sum(line["call"].endswith(".Retrieve") for line in lines)
     return Use(lesson, len(asked), retrievals, tokens, sum(line["limit"] for line in asked))
+
+
+def written(tokens: Mapping[str, int]) -> int:
+    """Tokens billed as output: what is read, and the thinking before it."""
+    return tokens.get("outputTokens", 0) + tokens.get("thinking", 0)
 
 
 def cost_table(uses: Sequence[Use]) -> str:
     """Tokens and dollars of each lesson that calls Claude, and their sum, as Markdown."""
     prices = " | ".join(f"$ {alias}" for alias in ALIASES)
     rows = [
-        f"| lesson | calls | input | cache write | cache read | output | {prices} |",
-        "|---|" + "---:|" * 8,
+        f"| lesson | calls | input | cache write | cache read | output | thinking | {prices} |",
+        "|---|" + "---:|" * 9,
     ]
     for use in [*uses, total(uses)]:
         tokens = " | ".join(f"{use.tokens.get(kind, 0):,}" for kind in KINDS)
@@ -111,9 +125,9 @@ def quota_table(uses: Sequence[Use], rate: int = 5) -> str:
     rows = ["| lesson | calls | set aside at the start of a call, mean | counted in the end, whole lesson |"]
     rows.append("|---|---:|---:|---:|")
     for use in uses:
-        written = use.tokens.get("inputTokens", 0) + use.tokens.get("cacheWriteInputTokens", 0)
-        first = written + use.tokens.get("cacheReadInputTokens", 0) + use.limits
-        last = written + rate * use.tokens.get("outputTokens", 0)
+        fresh = use.tokens.get("inputTokens", 0) + use.tokens.get("cacheWriteInputTokens", 0)
+        first = fresh + use.tokens.get("cacheReadInputTokens", 0) + use.limits
+        last = fresh + rate * written(use.tokens)
         rows.append(f"| {use.lesson} | {use.calls} | {first / use.calls:,.0f} | {last:,} |")
     return "\n".join(rows)
 
@@ -122,13 +136,8 @@ def arithmetic(uses: Sequence[Use], alias: str = DEFAULT) -> str:
     """The sum of the lessons worked out by hand for one model, in one line."""
     whole = total(uses)
     prices = Model(alias, "global.", "", None).prices
-    price_of = dict(
-        zip(
-            ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
-            prices,
-            strict=True,
-        )
-    )
+    names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens", "thinking")
+    price_of = dict(zip(names, (*prices, prices[1]), strict=True))
     terms = " + ".join(f"{whole.tokens.get(kind, 0):,} × ${price_of[kind]:.2f}" for kind in KINDS)
     return f"({terms}) / 1,000,000 = ${whole.dollars(alias):.3f}"
 
