@@ -288,6 +288,23 @@ def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path
         assert told == ["answered", "InvalidInput"] and one.service.moto.linked() and one.service.left() == {}
 
 
+def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_session(tmp_path):
+    with workshop(tmp_path, "opensearch") as one:
+        trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
+        role = {"RoleName": "learner", "Path": "/team/", "AssumeRolePolicyDocument": trust}
+        arn = one.service.client("iam").create_role(**role)["Role"]["Arn"]
+        session = one.service.client("sts").assume_role(RoleArn=arn, RoleSessionName="laptop")
+        one.account.caller = session["AssumedRoleUser"]["Arn"]
+        given = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        env = {name: session["Credentials"][key] for name, key in zip(names, given, strict=True)}
+        one.works(BUILD, **env)
+        (policy,) = (found for (kind, _), found in one.account.serverless.policies.items() if kind == "data")
+        assert policy["policy"][0]["Principal"] == [arn] and ":assumed-role/" in one.account.caller
+        one.works(CLEAN, **env)
+        assert one.service.left() == {}
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_what_needs_time_to_spread_is_tried_again(store, tmp_path):
     slow = {"forbidden": 3, "not_ready": list(TOO_NEW), "polls": 3}
