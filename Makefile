@@ -46,7 +46,7 @@ letters: setup ## fetch Amazon's original shareholder letters
 
 letters-digest: ## build the digest PDFs from data/letters/source
 	$(DEV)
-	@$(BIN)/python -m tools.build_letters
+	@$(BIN)/python data/letters/make_digests.py
 
 boards: ## draw the circuit boards of data/boards
 	$(DEV)

@@ -40,7 +40,7 @@ def live() -> list[Row]:
     if settings().mode == "server":
         from helpers.server.checks import rows as of_server
 
-        return of_server()
+        return [Row(*each) for each in of_server()]
     rows: list[Row] = []
     if settings().mode == "replay":
         return rows
@@ -72,9 +72,7 @@ def _packages() -> Row:
     lock = dict(_PINNED.findall((ROOT / "requirements.lock").read_text(encoding="utf-8")))
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     direct = [line.partition("==")[0] for line in lines if "==" in line and line[0] != "#"]
-    wrong = [
-        f"{name} {_installed(name)} (lock: {lock[name]})" for name in direct if _installed(name) != lock[name]
-    ]
+    wrong = [f"{name} {_installed(name)} (lock: {lock[name]})" for name in direct if _installed(name) != lock[name]]
     if wrong:
         return Row("packages", "; ".join(wrong), "`make setup`, then choose the kernel of .venv")
     return Row("packages", f"{len(direct)} as in requirements.lock")
@@ -135,9 +133,7 @@ def _access() -> Row:
     if missing := ", ".join(name for name, is_met in conditions.items() if not is_met):
         return Row("model access", f"no: {missing}", "attach data/policies/learner.json, or ask your admin")
     # Before the first call of a model in an account there may be none; the call itself accepts it.
-    return Row(
-        "model access", "granted" + "; the first call accepts the agreement" * (agreement != "AVAILABLE")
-    )
+    return Row("model access", "granted" + "; the first call accepts the agreement" * (agreement != "AVAILABLE"))
 
 
 def _knowledge_base() -> Row:

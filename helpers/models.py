@@ -1,36 +1,17 @@
 """Claude models on Bedrock: which one answers, until when, and what it costs."""
 
 import re
+import tomllib
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from helpers import clients, replay
 from helpers.errors import WorkshopError
-from helpers.settings import settings
+from helpers.settings import ROOT, settings
 
-PRICES_DATE = "2026-11-22"
-# US dollars a million tokens: input, output, cache read, cache write (5 minutes).
-# Source: https://aws.amazon.com/bedrock/pricing/, on demand, global profiles; other profiles cost 10 % more.
-PRICES = {
-    "claude-opus-5-5": (4.00, 20.00, 0.20, 5.00),
-    "claude-sonnet-5-5": (2.00, 10.00, 0.10, 2.50),
-    "claude-sonnet-5": (2.00, 10.00, 0.20, 2.50),
-    "claude-haiku-5-5": (0.10, 0.50, 0.01, 0.125),
-    "claude-sonnet-4-6": (3.00, 15.00, 0.30, 3.75),
-    "claude-haiku-4-5": (1.00, 5.00, 0.10, 1.25),
-}
-GEOGRAPHY_FACTOR = 1.1
-# Models that the service no longer lists. Source: the model lifecycle page of the Bedrock user guide.
-ENDED = {
-    "claude-3-sonnet": date(2026, 7, 30),
-    "claude-3-5-sonnet": date(2026, 7, 30),
-    "claude-3-haiku": date(2026, 9, 10),
-    "claude-3-7-sonnet": date(2026, 4, 28),
-    "claude-sonnet-4": date(2026, 10, 14),
-}
-# Fewest tokens before a cache point. Source: the models' cards in the Bedrock user guide (2026-11-24).
-CACHE_MINIMUM = {"claude-sonnet-5-5": 512, "claude-sonnet-5": 1024, "claude-haiku-4-5": 4096}
+FACTS = tomllib.loads((ROOT / "data" / "models.toml").read_text(encoding="utf-8"))
+PRICES = FACTS["prices"]["dollars"]
 # The four counts of a `usage`, in the order of the prices; Converse's names, and those of the Messages API.
 _COUNTS = {
     "inputTokens": "input_tokens",
@@ -68,6 +49,12 @@ class Model:
         return self.version >= (5,) and not self.served
 
     @property
+    def cache_minimum(self) -> int | None:
+        """Fewest tokens in front of a cache point; None if not known."""
+        found: int | None = FACTS["cache_minimum"].get(self.alias)
+        return found
+
+    @property
     def structured(self) -> bool:
         """Whether `outputConfig.textFormat` (a JSON schema) is offered on Bedrock: not for 4.7, 4.8 and 5.x.
 
@@ -86,7 +73,7 @@ class Model:
     @property
     def prices(self) -> tuple[float, ...]:
         """US dollars a million tokens: input, output, cache read, cache write; zeros if not in the table."""
-        factor = 1.0 if self.id.startswith("global.") else GEOGRAPHY_FACTOR
+        factor = 1.0 if self.id.startswith("global.") else FACTS["prices"]["geography"]
         return tuple(price * factor for price in PRICES.get(self.alias, (0.0,) * 4))
 
     def cost(self, usage: dict[str, Any]) -> float:
@@ -100,7 +87,7 @@ class Model:
             return f"{tokens_in + sum(cached):,} tokens in, {tokens_out:,} out, counted by {self.whose}"
         note = "; token counts are estimates" if replay.estimated(response) else ""
         price = f"${self.cost(usage):.4f}" if self.alias in PRICES else "no price known"
-        return f"{tokens_in:,} tokens in, {tokens_out:,} out: {price} (prices of {PRICES_DATE}{note})"
+        return f"{tokens_in:,} tokens in, {tokens_out:,} out: {price} (prices of {FACTS['prices']['date']}{note})"
 
     def __str__(self) -> str:
         """One line for a set-up cell."""
@@ -130,7 +117,7 @@ def resolve(alias: str = "") -> Model:
     life, profiles, on_demand = _offered()
     usable = [name for name in life if name in profiles and life[name].get("status") == "ACTIVE"]
     listed_end = life.get(wanted, {}).get("endOfLifeTime")
-    ends = ENDED.get(wanted) or (listed_end.date() if listed_end else None)
+    ends = FACTS["ended"].get(wanted) or (listed_end.date() if listed_end else None)
     if ends and ends <= replay.active().today():
         raise WorkshopError(f"{wanted} reached its end of life on {ends}. {_instead(wanted, usable)}")
     own = profiles.get(wanted) or on_demand.get(wanted)

@@ -136,9 +136,7 @@ def contexts(passages: Sequence[Passage]) -> str:
 
 def sources(passages: Sequence[Passage]) -> str:
     """A numbered Markdown list of where the passages stand."""
-    return "\n".join(
-        f"{number}. {each.place} (score {each.score:.2f})" for number, each in enumerate(passages, 1)
-    )
+    return "\n".join(f"{number}. {each.place} (score {each.score:.2f})" for number, each in enumerate(passages, 1))
 
 
 def table(passages: Sequence[Passage]) -> str:

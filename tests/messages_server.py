@@ -144,9 +144,7 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
             deltas += [{"type": "signature_delta", "signature": block["signature"]}]
         elif kind == "tool_use":
             text = json.dumps(block["input"])
-            deltas = [
-                {"type": "input_json_delta", "partial_json": piece} for piece in ("", text[:9], text[9:])
-            ]
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", text[:9], text[9:])]
         for delta in deltas:
             yield {"type": "content_block_delta", **at, "delta": delta}
         yield {"type": "content_block_stop", **at}

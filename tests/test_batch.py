@@ -39,9 +39,7 @@ def service(change, monkeypatch):
 
         def ask(number):
             message = {"role": "user", "content": [{"text": str(number)}]}
-            return runtime.converse(modelId="m.x", messages=[message])["output"]["message"]["content"][0][
-                "text"
-            ]
+            return runtime.converse(modelId="m.x", messages=[message])["output"]["message"]["content"][0]["text"]
 
         return ask, service
 
@@ -53,9 +51,7 @@ def service(change, monkeypatch):
 def asked(service):
     """How often each question was answered."""
     return Counter(
-        call.params["messages"][0]["content"][0]["text"]
-        for call in service.calls
-        if call.outcome == "answered"
+        call.params["messages"][0]["content"][0]["text"] for call in service.calls if call.outcome == "answered"
     )
 
 

@@ -31,12 +31,8 @@ KNOWLEDGE_BASE = {
 ANSWERS = {
     "sts.GetCallerIdentity": {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/x", "UserId": "AIDAX"},
     "bedrock.GetUseCaseForModelAccess": {"formData": b"{}"},
-    "bedrock.ListFoundationModels": json.loads(
-        (API_ANSWERS / "bedrock.ListFoundationModels.json").read_text()
-    ),
-    "bedrock.ListInferenceProfiles": json.loads(
-        (API_ANSWERS / "bedrock.ListInferenceProfiles.json").read_text()
-    ),
+    "bedrock.ListFoundationModels": json.loads((API_ANSWERS / "bedrock.ListFoundationModels.json").read_text()),
+    "bedrock.ListInferenceProfiles": json.loads((API_ANSWERS / "bedrock.ListInferenceProfiles.json").read_text()),
     "bedrock.GetFoundationModelAvailability": AVAILABLE,
     "bedrock-agent.GetKnowledgeBase": {"knowledgeBase": KNOWLEDGE_BASE},
 }
@@ -112,6 +108,6 @@ def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_
     rows = {row.name: row for row in checks.offline()}
     assert "install Python" in rows["Python"].to_do
     assert "boto3 0.1 (lock: " in rows["packages"].found and "make setup" in rows["packages"].to_do
-    assert "odd.pdf is left out: the file is empty" in rows["documents"].to_do
+    assert "odd.pdf is left out: broken, empty or locked" in rows["documents"].to_do
     (tmp_path / "odd.pdf").unlink()
     assert "WORKSHOP_LETTERS_DIR" in {row.name: row for row in checks.offline()}["documents"].to_do

@@ -101,9 +101,7 @@ def test_costs_are_added_up_from_every_form_of_answer():
     assert costs.usage_of({"events": [{"data": {"role": "x"}}, {"data": converse}]}) == wanted
     messages = {"usage": {"input_tokens": 10, "output_tokens": 3}}
     assert costs.usage_of({"json": messages}) == {"inputTokens": 10, "outputTokens": 3}
-    assert costs.limit_of({"body": '{"max_tokens": 7}'}) == costs.limit_of(
-        {"inferenceConfig": {"maxTokens": 7}}
-    )
+    assert costs.limit_of({"body": '{"max_tokens": 7}'}) == costs.limit_of({"inferenceConfig": {"maxTokens": 7}})
 
 
 def test_dollars_and_quota_by_hand():

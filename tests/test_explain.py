@@ -41,16 +41,12 @@ def ask(model=BARE):
 def stream():
     """One streamed call, read to its end."""
     message = {"role": "user", "content": [{"text": "?"}]}
-    return list(
-        clients.client("bedrock-runtime").converse_stream(modelId=PROFILE, messages=[message])["stream"]
-    )
+    return list(clients.client("bedrock-runtime").converse_stream(modelId=PROFILE, messages=[message])["stream"])
 
 
 def invoke():
     """One InvokeModel call whose body is read as JSON."""
-    return json.loads(
-        clients.client("bedrock-runtime").invoke_model(modelId=PROFILE, body="{}")["body"].read()
-    )
+    return json.loads(clients.client("bedrock-runtime").invoke_model(modelId=PROFILE, body="{}")["body"].read())
 
 
 def identity():
@@ -151,9 +147,7 @@ def test_an_answer_that_does_not_come(failing, monkeypatch):
 def test_a_permission_that_is_missing_is_named(failing):
     denied = {**ANSWERS, "bedrock-runtime.Converse": ServiceError("AccessDeniedException", 403, REFUSED)}
     told = failing(ask, answers=denied)
-    assert (
-        "bedrock:InvokeModel" in told and "data/policies/learner.json" in told and "111122223333" not in told
-    )
+    assert "bedrock:InvokeModel" in told and "data/policies/learner.json" in told and "111122223333" not in told
 
 
 def test_nobody_listens_and_regions_without_bedrock(change, monkeypatch):
@@ -235,9 +229,7 @@ def test_a_wrapped_error_is_found_and_an_error_of_ones_own_is_not_hidden():
     with pytest.raises(RuntimeError) as caught:
         library()
     assert "No AWS region" in str(explain(caught.value))
-    cell = compile(
-        "try:\n    fail()\nexcept Exception:\n    print(misspelt)", "/tmp/ipykernel_1/2.py", "exec"
-    )
+    cell = compile("try:\n    fail()\nexcept Exception:\n    print(misspelt)", "/tmp/ipykernel_1/2.py", "exec")
     with pytest.raises(NameError) as own:
         exec(cell, {"fail": library})
     assert explain(own.value) is None
@@ -252,9 +244,7 @@ def test_a_wrapped_error_is_found_and_an_error_of_ones_own_is_not_hidden():
         WorkshopError("speaks for itself"),
         json.JSONDecodeError("Expecting value", "a learner's own text", 0),
         aws.ParamValidationError(report="x"),
-        aws.ClientError(
-            {"Error": {"Code": "ValidationException", "Message": "messages: too long"}}, "Converse"
-        ),
+        aws.ClientError({"Error": {"Code": "ValidationException", "Message": "messages: too long"}}, "Converse"),
         aws.ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "x"}}, "GetObject"),
     ],
     ids=repr,
@@ -283,9 +273,7 @@ def in_a_notebook(tmp_path_factory):
     with Service(Script(ANSWERS), On(refused("bare id"), operation="Converse")) as service:
         env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url, "NO_PROXY": "127.0.0.1"}
         cells = execute(path, env, keep_going=True).notebook.cells
-    return [
-        next((each for each in cell.outputs if each.output_type == "error"), cell.outputs) for cell in cells
-    ]
+    return [next((each for each in cell.outputs if each.output_type == "error"), cell.outputs) for cell in cells]
 
 
 def test_a_cell_shows_a_few_lines(in_a_notebook):
@@ -310,11 +298,7 @@ def test_an_unknown_error_looks_as_ever(in_a_notebook, tmp_path):
     write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS[4])]), path)
     plain = execute(path, environment(), keep_going=True).notebook.cells[0].outputs[0]
     shown = in_a_notebook[4]
-    assert (
-        (shown.ename, shown.evalue)
-        == (plain.ename, plain.evalue)
-        == ("ZeroDivisionError", "division by zero")
-    )
+    assert (shown.ename, shown.evalue) == (plain.ename, plain.evalue) == ("ZeroDivisionError", "division by zero")
     assert re.sub(r"\d+\.py|In\s*\[\d+\]", "", str(shown.traceback)) == re.sub(
         r"\d+\.py|In\s*\[\d+\]", "", str(plain.traceback)
     )

@@ -28,9 +28,7 @@ def agendas(text: str) -> dict[str, list[tuple[int, int, str]]]:
 def test_the_readme_has_a_row_with_the_minutes_of_the_notebook(path):
     opening = nbformat.read(path, 4).cells[0].source
     minutes = re.search(r"Minutes: (\d+)", opening)[1]
-    rows = [
-        line for line in README.splitlines() if line.startswith("|") and f"(notebooks/{path.name})" in line
-    ]
+    rows = [line for line in README.splitlines() if line.startswith("|") and f"(notebooks/{path.name})" in line]
     row = next(line for line in rows if line.startswith("| [" + path.stem[:2]))
     assert row.split(" | ")[2] == minutes
     for dollars in re.findall(r"\$\d+\.\d+", opening):
@@ -50,9 +48,7 @@ def test_the_agendas_add_up():
 def test_every_pause_point_of_an_agenda_is_explained():
     explained = re.findall(r"^\*\*([A-Z]) · ", GUIDE, re.MULTILINE)
     assert explained == sorted(set(explained))
-    named = {
-        letter for rows in agendas(GUIDE).values() for *_, letters in rows for letter in letters.split(", ")
-    }
+    named = {letter for rows in agendas(GUIDE).values() for *_, letters in rows for letter in letters.split(", ")}
     assert named - {""} == set(explained)
 
 

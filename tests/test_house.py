@@ -38,9 +38,7 @@ print(*sorted(name for name in sys.modules if name.startswith("helpers.")), file
 
 def modules(folder: Path) -> dict[str, Path]:
     """The modules below `folder`, by dotted name."""
-    found = {
-        ".".join(path.relative_to(folder.parent).with_suffix("").parts): path for path in folder.rglob("*.py")
-    }
+    found = {".".join(path.relative_to(folder.parent).with_suffix("").parts): path for path in folder.rglob("*.py")}
     return {name.removesuffix(".__init__"): path for name, path in found.items()}
 
 
@@ -70,9 +68,7 @@ def circle(folder: Path) -> list[str]:
 
 def test_helpers_are_read_in_one_sitting(report):
     lengths = {name: len(path.read_text().splitlines()) for name, path in modules(ROOT / "helpers").items()}
-    report(
-        f"helpers: {sum(lengths.values())} lines in {len(lengths)} files, the longest {max(lengths.values())}"
-    )
+    report(f"helpers: {sum(lengths.values())} lines in {len(lengths)} files, the longest {max(lengths.values())}")
     assert sum(lengths.values()) <= LINES and len(lengths) <= FILES and max(lengths.values()) <= LONGEST
 
 

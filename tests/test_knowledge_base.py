@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers import workshop as lesson
 from helpers.knowledge_base import kinds, state
 from helpers.knowledge_base.names import Names, document
+from helpers.workshop import start
 from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
 from tests.loopback import On, ServiceError
 from tests.loopback.account.moto import OTHERS
@@ -47,15 +47,7 @@ def make(service, kind, name, tags, mark):
         create(type=family, name=name, policy=text, description=mark)
 
 
-MADE_ALONE = (
-    "encryption policy",
-    "network policy",
-    "data policy",
-    "collection",
-    "vector bucket",
-    "role",
-    "bucket",
-)
+MADE_ALONE = ("encryption policy", "network policy", "data policy", "collection", "vector bucket", "role", "bucket")
 
 
 def of_others(service):
@@ -88,24 +80,16 @@ def test_other_peoples_resources_are_left_alone_and_nothing_is_listed_but_by_nam
         assert lists == {"ListKnowledgeBases", "ListBuckets", "ListDataSources", "ListTagsForResource"} | {
             "ListIngestionJobs", "ListObjectsV2", "ListObjectVersions", "ListRolePolicies", "ListAttachedRolePolicies"
         }  # fmt: skip
-        assert not {call.operation for call in calls} & {
-            "PutBucketTagging",
-            "TagResource",
-            "UpdateDataSource",
+        assert not {call.operation for call in calls} & {"PutBucketTagging", "TagResource", "UpdateDataSource"}
+        assert {call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"} == {
+            "RETAIN"
         }
-        assert {
-            call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"
-        } == {"RETAIN"}
     report(f"{store}: {sum(map(len, theirs.values()))} look-alikes of other people untouched")
 
 
 @pytest.mark.parametrize("kind", MADE_ALONE)
-@pytest.mark.parametrize(
-    "tags", [{}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"}], ids=str
-)
-def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(
-    kind, tags, tmp_path
-):
+@pytest.mark.parametrize("tags", [{}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"}], ids=str)
+def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(kind, tags, tmp_path):
     store = "s3vectors" if kind == "vector bucket" else "opensearch"
     with workshop(tmp_path, store) as one:
         assert one.run(BUILD, cut=[1, "before"])["cut"]  # workshop.json is there, the bucket is not
@@ -151,9 +135,7 @@ def test_a_bucket_is_made_in_every_region(region, tmp_path):
         assert one.service.left() == {}
 
 
-def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_forgotten(
-    tmp_path, monkeypatch
-):
+def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_forgotten(tmp_path, monkeypatch):
     with workshop(tmp_path, "opensearch") as one:
         one.works(BUILD)
         there, known = one.service.left(), one.state.read_bytes()
@@ -177,16 +159,7 @@ def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_
         assert one.service.left() == {}
 
 
-DAMAGED = (
-    b"",
-    b"{",
-    b"[]",
-    b'"abcd1234"',
-    b"\xff\xfe{",
-    b'{"id": 5}',
-    b'{"id": "../x", "account": "1"}',
-    b"null",
-)
+DAMAGED = (b"", b"{", b"[]", b'"abcd1234"', b"\xff\xfe{", b'{"id": 5}', b'{"id": "../x", "account": "1"}', b"null")
 
 
 def test_a_lost_or_damaged_workshop_json_is_made_good_by_the_id_in_the_tags(tmp_path, report):
@@ -264,10 +237,7 @@ def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_ma
         (boundary,) = iam.list_policies(Scope="Local")["Policies"]
         iam.delete_policy(PolicyArn=boundary["Arn"])
         error = one.run(BUILD)["error"]
-        assert (
-            "aws iam create-policy --policy-name claude-workshop-boundary" in error
-            and "CallFailed" not in error
-        )
+        assert "aws iam create-policy --policy-name claude-workshop-boundary" in error and "CallFailed" not in error
         text = json.dumps(document("boundary"))
         iam.create_policy(PolicyName="claude-workshop-boundary", PolicyDocument=text)
         one.works(BUILD)
@@ -282,9 +252,7 @@ def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path
         for _ in range(2):
             one.works(BUILD)
             one.works(CLEAN)
-        told = [
-            call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"
-        ]
+        told = [call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"]
         assert told == ["answered", "InvalidInput"] and one.service.moto.linked() and one.service.left() == {}
 
 
@@ -323,9 +291,7 @@ def test_a_real_mistake_in_the_request_is_not_tried_again(tmp_path):
         assert len(refusals) == 1
 
 
-@pytest.mark.parametrize(
-    "at", ["iam.CreateRole", "CreateKnowledgeBase", "GetIngestionJob", "DeleteCollection"]
-)
+@pytest.mark.parametrize("at", ["iam.CreateRole", "CreateKnowledgeBase", "GetIngestionJob", "DeleteCollection"])
 def test_credentials_that_expire_on_the_way_are_told_and_the_state_is_kept(at, tmp_path):
     switch = Switch()
     with workshop(tmp_path, "opensearch", On(refused("expired"), at, calls=switch)) as one:
@@ -432,9 +398,7 @@ def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(service, how, t
 
 SERVICE_OF = {
     **dict.fromkeys(["data source", "knowledge base"], "bedrock-agent"),
-    **dict.fromkeys(
-        ["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"
-    ),
+    **dict.fromkeys(["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"),
     **dict.fromkeys(["vector index", "vector bucket"], "s3vectors"),
     "role": "iam",
     "bucket": "s3",
@@ -483,7 +447,7 @@ def claim(number):
 
 def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_its_id(change, tmp_path):
     change(mode="live", recordings_dir=tmp_path)
-    lesson.start("lesson")
+    start("lesson")
     with multiprocessing.get_context("fork").Pool(8) as pool:
         ids = pool.map(claim, range(64), chunksize=1)
     assert len(set(ids)) == 1 and os.listdir(tmp_path) == ["workshop.json"]

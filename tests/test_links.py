@@ -24,6 +24,8 @@ HOSTS = {
     "docs.astral.sh",
     "docs.ollama.com",
     "jupyter.org",
+    "cc-cedict.org",
+    "creativecommons.org",
 }
 LEFT_OUT = {"build", "node_modules", "originals"}  # made on this machine, or not ours
 _ATTRIBUTE = re.compile(r"(?:href|src)=[\"']([^\"']+)[\"']")
@@ -32,9 +34,7 @@ _ATTRIBUTE = re.compile(r"(?:href|src)=[\"']([^\"']+)[\"']")
 def documents(root: Path) -> list[Path]:
     """Markdown files and notebooks below `root`, without hidden folders."""
     found = [path.relative_to(root) for kind in ("*.md", "*.ipynb") for path in root.rglob(kind)]
-    kept = [
-        path for path in found if not any(part.startswith(".") or part in LEFT_OUT for part in path.parts)
-    ]
+    kept = [path for path in found if not any(part.startswith(".") or part in LEFT_OUT for part in path.parts)]
     return [root / path for path in sorted(kept)]
 
 
@@ -82,11 +82,7 @@ def problem(source: Path, link: str, root: Path) -> str:
     if url.scheme or url.netloc:
         if url.scheme != "https":
             return f"{link} is not https"
-        return (
-            ""
-            if url.hostname in HOSTS
-            else f"{url.hostname} is not among the known hosts: add it or leave it"
-        )
+        return "" if url.hostname in HOSTS else f"{url.hostname} is not among the known hosts: add it or leave it"
     target = (source.parent / unquote(url.path)).resolve() if url.path else source
     if not target.is_relative_to(root) or target.relative_to(root).parts[:1] == ("build",):
         return f"{link} leads out of the repository"
@@ -153,9 +149,7 @@ def test_control_a_broken_link_is_noticed(tmp_path, text, wrong):
 
 
 def test_the_readme_shows_the_picture_that_the_lesson_drew():
-    assert PICTURE.relative_to(ROOT).as_posix() in set(
-        links((ROOT / "README.md").read_text(encoding="utf-8"))
-    )
+    assert PICTURE.relative_to(ROOT).as_posix() in set(links((ROOT / "README.md").read_text(encoding="utf-8")))
     with Image.open(PICTURE) as stored:
         difference = ImageChops.difference(stored.convert("RGB"), from_notebook())
     # Compared in full colour: too small a palette once turned the two coloured boxes grey.

@@ -156,8 +156,7 @@ def table(request, tmp_path_factory):
             found["none, afterwards"] = [run(book.cells.index(cell)) for cell in calls]
     whole = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
     untouched = all(
-        (folder / file.name).read_bytes() == file.read_bytes()
-        for file in RECORDINGS.glob(f"{path.stem}.json")
+        (folder / file.name).read_bytes() == file.read_bytes() for file in RECORDINGS.glob(f"{path.stem}.json")
     )
     return path.stem, found, untouched and len(whole) <= 1
 
@@ -170,12 +169,7 @@ def test_every_fault_ends_in_a_message_or_a_result(table, report):
         odd = [result for result in results if result not in ("done", "message")]
         lines.append(f"  {fault:<42} {', '.join(counts + odd)}")
     report("\n".join(lines))
-    odd = {
-        (fault, each)
-        for fault, results in found.items()
-        for each in results
-        if each not in ("done", "message")
-    }
+    odd = {(fault, each) for fault, results in found.items() for each in results if each not in ("done", "message")}
     assert not odd
     assert set(found["none, afterwards"]) == {"done"}
     assert files_whole

@@ -374,9 +374,7 @@ def test_max_tokens_cuts_the_text_in_all_four_forms(keep, left):
         events = list(runtime.converse_stream(**ASK)["stream"])
         assert text_of(events) == left
         assert ["contentBlockStop" in event for event in events].count(True) == bool(left)
-        assert [event["messageStop"] for event in events if "messageStop" in event] == [
-            {"stopReason": "max_tokens"}
-        ]
+        assert [event["messageStop"] for event in events if "messageStop" in event] == [{"stopReason": "max_tokens"}]
 
         message = Message.model_validate_json(runtime.invoke_model(**INVOKE)["body"].read())
         assert [block.text for block in message.content if block.type == "text"] == [left] * bool(left)
@@ -420,9 +418,7 @@ def test_sixteen_calls_at_a_time_are_counted():
             answers = list(pool.map(lambda ask: runtime.converse(**ask), asked))
         assert {answer["stopReason"] for answer in answers} == {"end_turn"}
         assert service.max_in_flight == 16
-        assert Counter(call.params["modelId"] for call in service.calls) == Counter(
-            ask["modelId"] for ask in asked
-        )
+        assert Counter(call.params["modelId"] for call in service.calls) == Counter(ask["modelId"] for ask in asked)
         assert all(one.started <= other.started for one, other in pairwise(service.calls))
 
 

@@ -14,10 +14,7 @@ from tests.loopback.faults import lost
 
 NAMES, ONCE = Names("abcd1234"), Config(retries={"total_max_attempts": 1, "mode": "standard"})
 NAME, ROLE = NAMES.common, "arn:aws:iam::111122223333:role/" + NAMES.role
-BUCKET, MODEL = (
-    "arn:aws:s3:::" + NAME,
-    "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0",
-)
+BUCKET, MODEL = ("arn:aws:s3:::" + NAME, "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0")
 FIELDS = {"vectorField": "vector", "textField": "text", "metadataField": "text-metadata"}
 VECTORS = {"dataType": "float32", "dimension": 1024, "distanceMetric": "cosine"}
 VECTORS["metadataConfiguration"] = {"nonFilterableMetadataKeys": ["AMAZON_BEDROCK_TEXT"]}
@@ -72,12 +69,7 @@ class Aws:
 
     def base(self, storage, call=None, **more):
         kind = {"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": MODEL}}
-        form = {
-            "name": NAME,
-            "roleArn": ROLE,
-            "knowledgeBaseConfiguration": kind,
-            "storageConfiguration": storage,
-        }
+        form = {"name": NAME, "roleArn": ROLE, "knowledgeBaseConfiguration": kind, "storageConfiguration": storage}
         return (call or self)("bedrock-agent.create_knowledge_base", **form, **more)
 
     def ready(self, **more):
@@ -108,9 +100,7 @@ def test_a_state_is_seen_as_often_as_polls_says_and_a_collection_goes_only_when_
     assert "encryption" in aws.refused("opensearchserverless.create_collection", name=NAME)
     number = aws.collection()["id"]
     assert "Conflict" in aws.refused("opensearchserverless.delete_collection", id=number)
-    assert [aws.looks(names=[NAME])[0]["status"] for _ in range(4)] == ["CREATING"] * polls + ["ACTIVE"] * (
-        4 - polls
-    )
+    assert [aws.looks(names=[NAME])[0]["status"] for _ in range(4)] == ["CREATING"] * polls + ["ACTIVE"] * (4 - polls)
     assert "Conflict" in aws.refused("opensearchserverless.create_collection", name=NAME)
     aws("opensearchserverless.delete_collection", id=number)
     assert [len(aws.looks(ids=[number])) for _ in range(4)] == [1] * polls + [0] * (4 - polls)
@@ -131,9 +121,7 @@ def asks(aws, times, kind):
     base = ingested(aws)[0]["knowledgeBaseId"]
     search = {"vectorSearchConfiguration": {"overrideSearchType": kind}}
     asked = {"retrievalQuery": {"text": "How many people work for Amazon?"}, "retrievalConfiguration": search}
-    return [aws.said("bedrock-agent-runtime.retrieve", knowledgeBaseId=base, **asked) for _ in range(times)][
-        -1
-    ]
+    return [aws.said("bedrock-agent-runtime.retrieve", knowledgeBaseId=base, **asked) for _ in range(times)][-1]
 
 
 def makes_base(aws):
@@ -166,27 +154,15 @@ def test_each_rule_about_what_the_account_holds_breaks_once(number):
 
 def test_each_thing_can_be_made_once_and_what_is_not_there_is_not_found(aws):
     place = aws.ready()
-    storage = aws("bedrock-agent.get_knowledge_base", knowledgeBaseId=place["knowledgeBaseId"])[
-        "knowledgeBase"
-    ]
+    storage = aws("bedrock-agent.get_knowledge_base", knowledgeBaseId=place["knowledgeBaseId"])["knowledgeBase"]
     assert "Conflict" in aws.base(storage["storageConfiguration"], aws.refused)
     assert "Conflict" in aws.refused("s3vectors.create_vector_bucket", vectorBucketName=NAME)
-    assert "Conflict" in aws.refused(
-        "s3vectors.create_index", vectorBucketName=NAME, indexName=INDEX, **VECTORS
-    )
-    assert "Conflict" in aws.refused(
-        "s3vectors.delete_vector_bucket", vectorBucketName=NAME
-    )  # it is not empty
+    assert "Conflict" in aws.refused("s3vectors.create_index", vectorBucketName=NAME, indexName=INDEX, **VECTORS)
+    assert "Conflict" in aws.refused("s3vectors.delete_vector_bucket", vectorBucketName=NAME)  # it is not empty
     assert "NotFound" in aws.refused("s3vectors.get_vector_bucket", vectorBucketName="other")
     assert "NotFound" in aws.refused("opensearchserverless.get_access_policy", type="data", name=NAME)
     assert "NotFound" in aws.refused("bedrock-agent.get_knowledge_base", knowledgeBaseId="A" * 10)
-    assert aws.found.left().keys() == {
-        "vector buckets",
-        "vector indexes",
-        "knowledge bases",
-        "data sources",
-        "roles",
-    }
+    assert aws.found.left().keys() == {"vector buckets", "vector indexes", "knowledge bases", "data sources", "roles"}
 
 
 @pytest.mark.parametrize("policy", ["RETAIN", "DELETE"])
@@ -262,22 +238,10 @@ def test_a_data_policy_names_the_role_and_not_the_session(aws, caller, named, gr
     [
         ("opensearchserverless.create_collection", {"name": "Letters"}),
         ("opensearchserverless.create_collection", {"name": NAME, "type": "VECTOR"}),
-        (
-            "opensearchserverless.create_security_policy",
-            {"type": "network", "name": "x" * 33, "policy": "[{}]"},
-        ),
-        (
-            "opensearchserverless.create_security_policy",
-            {"type": "network", "name": NAME, "policy": "no json"},
-        ),
-        (
-            "opensearchserverless.create_security_policy",
-            {"type": "encryption", "name": NAME, "policy": "[{}]"},
-        ),
-        (
-            "opensearchserverless.create_access_policy",
-            {"type": "data", "name": NAME, "policy": '[{"Rules": []}]'},
-        ),
+        ("opensearchserverless.create_security_policy", {"type": "network", "name": "x" * 33, "policy": "[{}]"}),
+        ("opensearchserverless.create_security_policy", {"type": "network", "name": NAME, "policy": "no json"}),
+        ("opensearchserverless.create_security_policy", {"type": "encryption", "name": NAME, "policy": "[{}]"}),
+        ("opensearchserverless.create_access_policy", {"type": "data", "name": NAME, "policy": '[{"Rules": []}]'}),
         ("bedrock-agent.get_knowledge_base", {"knowledgeBaseId": "short"}),
     ],
 )
@@ -304,19 +268,14 @@ def test_documents_are_ingested_a_second_time_only_if_they_changed_and_the_bad_o
 
     status, counts, found = ingest()
     assert status == "COMPLETE" and counts["DocumentsScanned"] == 4 and counts["NewDocumentsIndexed"] == 2
-    assert (
-        counts["DocumentsFailed"] == 1
-        and [f"/{name}]" in str(found) for name in ("c.psd", "d.pdf")] == [True] * 2
-    )
+    assert counts["DocumentsFailed"] == 1 and [f"/{name}]" in str(found) for name in ("c.psd", "d.pdf")] == [True] * 2
     aws("s3.put_object", Bucket=NAME, Key="b.pdf", Body=b"new")
     aws.account.bad_documents.clear()
     assert ingest()[1].items() >= {"ModifiedDocumentsIndexed": 1, "NewDocumentsIndexed": 1}.items()
     assert aws("bedrock-agent-runtime.retrieve", **asked)["retrievalResults"]
     aws("s3vectors.delete_index", vectorBucketName=NAME, indexName=INDEX)
     assert ingest()[0] == "FAILED"
-    assert (
-        len(aws("bedrock-agent.list_ingestion_jobs", **place)["ingestionJobSummaries"]) == 2
-    )  # a page of three
+    assert len(aws("bedrock-agent.list_ingestion_jobs", **place)["ingestionJobSummaries"]) == 2  # a page of three
 
 
 def test_a_bucket_has_its_tags_from_the_call_that_makes_it_and_is_listed_with_its_region(aws):

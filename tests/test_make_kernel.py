@@ -30,9 +30,7 @@ def prepare(base: Path) -> None:
 def run(home: Path, **more: str) -> str:
     left_out = ("KERNEL_HOME", "XDG_DATA_HOME", "SAGEMAKER_APP_TYPE_LOWERCASE", "JUPYTER_DATA_DIR", "PYTHON")
     env = {name: value for name, value in os.environ.items() if name not in left_out}
-    done = subprocess.run(
-        ["sh", str(SCRIPT)], env=env | {"HOME": str(home), **more}, capture_output=True, text=True
-    )
+    done = subprocess.run(["sh", str(SCRIPT)], env=env | {"HOME": str(home), **more}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

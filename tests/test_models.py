@@ -44,9 +44,7 @@ def listed(tmp_path, change):
             body = {"inferenceProfileSummaries": [profile(each) for each in page]}
             if number + 1 < len(profile_pages):
                 body["nextToken"] = str(number + 1)
-            recording.add(
-                {"call": "bedrock.ListInferenceProfiles", "request": request, "body": {"json": body}}
-            )
+            recording.add({"call": "bedrock.ListInferenceProfiles", "request": request, "body": {"json": body}})
         save(recording, tmp_path / "lesson.json")
         workshop.start("lesson")
 

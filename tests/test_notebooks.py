@@ -143,9 +143,7 @@ def test_control_an_edited_prompt_and_a_missing_recording_stop_the_lesson(tmp_pa
     assert len(outcome.error.splitlines()) <= 6
 
     stored = json.loads((ROOT / "data/recordings/04_financial_rag.json").read_text(encoding="utf-8"))
-    stored["entries"] = [
-        entry for entry in stored["entries"] if entry["call"] != "bedrock-runtime.ConverseStream"
-    ]
+    stored["entries"] = [entry for entry in stored["entries"] if entry["call"] != "bedrock-runtime.ConverseStream"]
     (tmp_path / "04_financial_rag.json").write_text(json.dumps(stored), encoding="utf-8")
     env = {**environment(), "WORKSHOP_RECORDINGS_DIR": str(tmp_path)}
     assert "no recorded answer to bedrock-runtime.ConverseStream" in execute(path, env).error

@@ -37,11 +37,7 @@ ACTIONS = {
     "iam.CreateRole": ["iam:CreateRole", "iam:TagRole"],
     "opensearchserverless.CreateCollection": ["aoss:CreateCollection", "aoss:TagResource"],
     "s3vectors.CreateVectorBucket": ["s3vectors:CreateVectorBucket", "s3vectors:TagResource"],
-    "bedrock-agent.CreateKnowledgeBase": [
-        "bedrock:CreateKnowledgeBase",
-        "bedrock:TagResource",
-        "iam:PassRole",
-    ],
+    "bedrock-agent.CreateKnowledgeBase": ["bedrock:CreateKnowledgeBase", "bedrock:TagResource", "iam:PassRole"],
 }
 PREFIXES = {
     "bedrock-runtime": "bedrock",
@@ -134,9 +130,7 @@ def lint(policy):
             else:
                 rows = get_action_data(service, short)[service]
                 problems += _resources(statement, action, [row["resource_arn_format"] for row in rows])
-                problems += _conditions(
-                    statement, action, {key for row in rows for key in row["condition_keys"]}
-                )
+                problems += _conditions(statement, action, {key for row in rows for key in row["condition_keys"]})
     return problems
 
 
@@ -189,10 +183,7 @@ def bare(policy):
             known = {key.partition("/")[0] for row in rows for key in row["condition_keys"]}
             wanted = [KEYS[key] for key in KEYS if key in known][:1]  # the strictest that there is
             # A look at what may not be there yet has no tags to compare: it would be refused instead of answered.
-            looks = rows[0]["access_level"] in ("Read", "List") and short not in (
-                "Retrieve",
-                "GetIngestionJob",
-            )
+            looks = rows[0]["access_level"] in ("Read", "List") and short not in ("Retrieve", "GetIngestionJob")
             if not looks and action not in UNTAGGED and wanted and not used & set(KEYS.values()):
                 yield action
 
@@ -206,9 +197,7 @@ def test_what_changes_something_is_limited_by_tag_boundary_or_collection():
 def test_a_role_is_made_and_given_rights_only_within_the_boundary():
     for action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DetachRolePolicy"):
         found = [each for each in statements("builder") if action in listed(each, "Action")]
-        assert (
-            all("claude-workshop-boundary" in str(each["Condition"]["ArnLike"]) for each in found) and found
-        )
+        assert all("claude-workshop-boundary" in str(each["Condition"]["ArnLike"]) for each in found) and found
     lifts = ("AttachRolePolicy", "DeleteRolePermissionsBoundary", "UpdateAssumeRolePolicy", "CreatePolicy")
     assert not [action for action in lifts if allows(FOR_PEOPLE, f"iam:{action}")]
     inside = {action for name in FOR_ROLES for each in statements(name) for action in listed(each, "Action")}
@@ -221,11 +210,7 @@ def test_control_the_linter_finds_what_is_wrong():
         {"Action": "s3:GetObjekt", "Resource": "*"},
         {"Action": "s3:GetObject", "Resource": "arn:aws:iam::111122223333:role/x"},
         {"Action": "s3:GetObject", "Resource": "*"},
-        {
-            "Action": "s3:GetObject",
-            "Resource": "arn:aws:s3:::b/*",
-            "Condition": {"StringEquals": {"iam:Path": "x"}},
-        },
+        {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*", "Condition": {"StringEquals": {"iam:Path": "x"}}},
     ]
     assert [len(lint([each])) for each in wrong] == [1] * 5
 

@@ -56,9 +56,7 @@ def form_problem(entry: dict[str, Any]) -> str:
     if operation.has_event_stream_output:
         events = operation.get_event_stream_output()
         (member,) = [
-            name
-            for name, each in shape.members.items()
-            if each.serialization.get("eventstream") or each is events
+            name for name, each in shape.members.items() if each.serialization.get("eventstream") or each is events
         ]
         stream = parsed.pop(member)
         checks = [(event[kind], events.members[kind]) for event in stream for kind in event]
@@ -135,14 +133,10 @@ def test_control_what_is_wrong_is_found():
         body = {"json": {**_good()["body"]["json"], **change}}
         assert form_problem({**_good(), "body": body}) != "", change
     stream = [{"event": "contentBlockDelta", "data": {"delta": {"text": 5}}}]
-    assert (
-        form_problem({**_good(), "call": "bedrock-runtime.ConverseStream", "body": {"events": stream}}) != ""
-    )
+    assert form_problem({**_good(), "call": "bedrock-runtime.ConverseStream", "body": {"events": stream}}) != ""
     assert form_problem({**_good(), "call": "bedrock-runtime.ConverseStream", "body": {"events": []}}) != ""
 
 
 def test_control_a_message_of_another_form_is_refused():
     with pytest.raises(ValueError, match="content"):
-        anthropic.types.Message.model_validate(
-            {"id": "x", "type": "message", "role": "assistant"}, strict=True
-        )
+        anthropic.types.Message.model_validate({"id": "x", "type": "message", "role": "assistant"}, strict=True)

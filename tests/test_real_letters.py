@@ -20,11 +20,7 @@ def test_the_retrieval_part_runs_over_the_real_letters(tmp_path, monkeypatch, ca
     code = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
     opening = "\n".join(line for line in code[1].splitlines() if line.startswith(("QUESTION", "found")))
     knowledge_base = "KB = retrieval.knowledge_base_id()"
-    asking = [
-        cell
-        for cell in code[2:]
-        if "retrieval.retrieve(" in cell and "exam" not in cell and "ask(" not in cell
-    ]
+    asking = [cell for cell in code[2:] if "retrieval.retrieve(" in cell and "exam" not in cell and "ask(" not in cell]
     pictures = [cell for cell in code if "bars(labels, scores" in cell]
     cells = [code[0], f"{knowledge_base}\n{opening}", asking[0], *pictures, *asking[1:]]
     copy = tmp_path / "retrieval_part.ipynb"

@@ -335,9 +335,7 @@ def test_some_requests_are_renewed_the_others_stay_and_what_is_asked_no_more_goe
         "about pink",
     }
     new = {"blue", "pink"}
-    assert texts(copied) == sorted(
-        f"about {c}, version {1 + (c in new)}" for c in ["red", "green", "cyan", *new]
-    )
+    assert texts(copied) == sorted(f"about {c}, version {1 + (c in new)}" for c in ["red", "green", "cyan", *new])
 
 
 def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(copied, capsys):

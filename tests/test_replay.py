@@ -109,9 +109,7 @@ def test_recorded_errors_are_raised_at_once(recorded, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("replay slept"))
     headers = {"x-amzn-errortype": "ThrottlingException"}
     told = {"status": 429, "headers": headers}
-    runtime = recorded(
-        entry("bedrock-runtime.Converse", asked("hello"), {"json": {"message": "Too many"}}, **told)
-    )
+    runtime = recorded(entry("bedrock-runtime.Converse", asked("hello"), {"json": {"message": "Too many"}}, **told))
     with pytest.raises(ClientError, match="ThrottlingException"):
         runtime.converse(**asked("hello"))
 
@@ -146,9 +144,7 @@ def test_opensearch_goes_through_the_same_file(recorded):
 
 def test_threads_get_their_own_answers(recorded):
     calls = [asked(f"question {number}") for number in range(64)]
-    runtime = recorded(
-        *(entry("bedrock-runtime.Converse", call, said(f"answer {n}")) for n, call in enumerate(calls))
-    )
+    runtime = recorded(*(entry("bedrock-runtime.Converse", call, said(f"answer {n}")) for n, call in enumerate(calls)))
     start = threading.Barrier(16)
 
     def ask(number):

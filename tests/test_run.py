@@ -29,9 +29,7 @@ def notebook(path: Path, *cells: str) -> Path:
 @posix
 def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
     mark = tmp_path / "second"
-    first = notebook(
-        tmp_path / "first.ipynb", f"open({str(tmp_path / 'on')!r}, 'w')\nimport time\ntime.sleep(60)"
-    )
+    first = notebook(tmp_path / "first.ipynb", f"open({str(tmp_path / 'on')!r}, 'w')\nimport time\ntime.sleep(60)")
     second = notebook(tmp_path / "second.ipynb", f"open({str(mark)!r}, 'w')")
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.run", str(first), str(second)],
@@ -43,18 +41,14 @@ def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the kernel gets it too
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert (
-        said.strip().splitlines()[-1].startswith("Stopped") and "FAILED" not in said and "Error" not in said
-    )
+    assert said.strip().splitlines()[-1].startswith("Stopped") and "FAILED" not in said and "Error" not in said
     assert not mark.exists()
 
 
 def test_a_notebook_that_fails_says_after_how_many_cells_and_the_others_run(tmp_path):
     outcome = execute(notebook(tmp_path / "x.ipynb", "1", "1 / 0", "2"), environment())
     assert outcome.cells == 2 and outcome.error == "ZeroDivisionError: division by zero"
-    again = execute(
-        notebook(tmp_path / "y.ipynb", "1"), {**environment(), "PATH": "", "PYTHONHOME": "/nowhere"}
-    )
+    again = execute(notebook(tmp_path / "y.ipynb", "1"), {**environment(), "PATH": "", "PYTHONHOME": "/nowhere"})
     assert again.cells == 0 and again.error
 
 
@@ -192,7 +186,5 @@ def test_the_pages_have_an_index_and_no_dead_local_link(tmp_path, monkeypatch):
     assert len(list((tmp_path / "html").rglob("*.html"))) == 1 + len(all_notebooks())
     assert dead_links(tmp_path / "html") == []
     page = tmp_path / "html" / "00_setup_check.html"
-    page.write_text(
-        page.read_text(encoding="utf-8").replace('href="01_pcb', 'href="x01_pcb', 1), encoding="utf-8"
-    )
+    page.write_text(page.read_text(encoding="utf-8").replace('href="01_pcb', 'href="x01_pcb', 1), encoding="utf-8")
     assert len(dead_links(tmp_path / "html")) == 1  # the control

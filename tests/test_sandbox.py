@@ -87,10 +87,9 @@ def test_good_code_gives_its_text_and_arrays():
 
 @linux
 def test_the_scan_for_processes_sees_a_run(scratch):
-    thread = threading.Thread(target=run, args=("import time\ntime.sleep(1)",))
+    thread = threading.Thread(target=run, args=("import time\ntime.sleep(2)",))
     thread.start()
-    time.sleep(0.5)
-    assert running(str(scratch)) and list(scratch.iterdir())  # the controls of the fixture
+    wait_until(lambda: running(str(scratch)) and list(scratch.iterdir()))  # the controls of the fixture
     thread.join()
 
 
@@ -231,7 +230,7 @@ def attempt(name, outside):
     start = time.monotonic()
     header = f"import ctypes, os, socket, subprocess, sys\nout = {str(outside)!r}\n"
     result = run(header + HOSTILE[name][0], "results['mine'] = [1.0]", timeout=1, memory_mb=512)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 20  # generous, for the machine may be busy; a miss takes a minute or more
     assert "secret" not in result.stdout and "root:" not in result.stdout
     assert max(len(result.stdout), len(result.stderr)) <= sandbox.OUTPUT
     assert result.ended and "\n" not in result.ended

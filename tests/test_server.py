@@ -44,9 +44,7 @@ REQUEST = {
         },
         {
             "role": "user",
-            "content": [
-                {"toolResult": {"toolUseId": "a1", "status": "error", "content": [{"json": {"t": 1}}]}}
-            ],
+            "content": [{"toolResult": {"toolUseId": "a1", "status": "error", "content": [{"json": {"t": 1}}]}}],
         },
     ],
     "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
@@ -84,13 +82,9 @@ def test_a_converse_request_arrives_as_a_messages_request_and_its_answer_comes_b
     found = runtime.converse(modelId=model.id, **REQUEST)
     assert server.problems == [] and len(server.requests) == 1
     body = server.requests[0]
-    assert body["system"] == [
-        {"type": "text", "text": "sys", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    ]
+    assert body["system"] == [{"type": "text", "text": "sys", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     picture = body["messages"][0]["content"][1]
-    assert (
-        base64.b64decode(picture["source"]["data"]) == PNG and picture["source"]["media_type"] == "image/png"
-    )
+    assert base64.b64decode(picture["source"]["data"]) == PNG and picture["source"]["media_type"] == "image/png"
     assert picture["cache_control"] == {"type": "ephemeral"}
     assert body["messages"][1]["content"][1] == {"type": "redacted_thinking", "data": "RWRh"}
     assert body["messages"][2]["content"][0]["is_error"]
@@ -116,8 +110,7 @@ def test_a_stream_comes_frame_by_frame_and_says_the_same(start):
     server, runtime, model = start()
     begin = time.monotonic()
     seen = [
-        (time.monotonic() - begin, event)
-        for event in runtime.converse_stream(modelId=model.id, **REQUEST)["stream"]
+        (time.monotonic() - begin, event) for event in runtime.converse_stream(modelId=model.id, **REQUEST)["stream"]
     ]
     deltas = [event["contentBlockDelta"]["delta"] for _, event in seen if "contentBlockDelta" in event]
     assert "".join(delta.get("text", "") for delta in deltas) == PARTS[2]["text"]
@@ -164,9 +157,7 @@ def test_langchain_and_retrieve_go_the_same_way(start):
         total = total + part
     assert whole.tool_calls[0]["args"] == total.tool_calls[0]["args"] == PARTS[3]["input"]
     agent = clients.client("bedrock-agent-runtime")
-    assert retrieval.retrieve(
-        agent, retrieval.knowledge_base_id(), "How many people work for Amazon?", count=2
-    )
+    assert retrieval.retrieve(agent, retrieval.knowledge_base_id(), "How many people work for Amazon?", count=2)
     assert server.problems == [] and len(server.requests) == 2
 
 

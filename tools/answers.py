@@ -41,9 +41,7 @@ def listen(folder: str) -> None:
         request = {"call": call, "request": request_of(params)}
         here = Path(folder) / hashlib.sha256(key(request).encode()).hexdigest()[:12]
         here.mkdir(parents=True, exist_ok=True)
-        (here / "request.json").write_text(
-            json.dumps(request, ensure_ascii=False, indent=1), encoding="utf-8"
-        )
+        (here / "request.json").write_text(json.dumps(request, ensure_ascii=False, indent=1), encoding="utf-8")
         if call in mode.computed:  # what the index finds now, not what it found for the last recording
             found = json.dumps(mode.computed[call](params))
             (here / "index.json").write_text(found, encoding="utf-8")
@@ -100,9 +98,7 @@ def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
                 lines.append(block["text"])
         parts.append(f"# {message['role'].capitalize()}\n\n" + "\n\n".join(lines))
     if schema:
-        parts.append(
-            "# Format\n\nThe answer is one JSON object of this schema:\n\n" + json.dumps(schema, indent=1)
-        )
+        parts.append("# Format\n\nThe answer is one JSON object of this schema:\n\n" + json.dumps(schema, indent=1))
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -141,9 +137,7 @@ def take(name: str) -> None:
             recording.entries = [old for old in recording.entries if key(old) != key(entry)]
             recording.entries.append(entry)
             print(f"  taken: {entry['call']} ({entry['origin']})")
-    still_open = [
-        path for path in (ASKS / name).glob("*/prompt.md") if not (path.parent / "reply.md").exists()
-    ]
+    still_open = [path for path in (ASKS / name).glob("*/prompt.md") if not (path.parent / "reply.md").exists()]
     if seen and not still_open:
         recording.entries = [entry for entry in recording.entries if key(entry) in seen]
     save(recording, recording.path)
@@ -181,9 +175,7 @@ def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, A
         "origin": "model",
         "estimated": ["usage", "latency"],
         "request": request["request"],
-        "body": _body(
-            call, request["request"]["modelId"], cut(text, limit), text_tokens(text) > limit, usage
-        ),
+        "body": _body(call, request["request"]["modelId"], cut(text, limit), text_tokens(text) > limit, usage),
     }
 
 
@@ -239,9 +231,7 @@ def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int])
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["ask", "take"])
     parser.add_argument("notebook")
     options = parser.parse_args(arguments)

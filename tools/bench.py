@@ -57,9 +57,7 @@ def replay_against_loopback(folder: Path) -> None:
     for number in range(ENTRIES):
         body = {"json": answer.result("Converse", {"modelId": "m.x"})}
         request = request_of(question(number))
-        recording.add(
-            {"call": "bedrock-runtime.Converse", "origin": "model", "request": request, "body": body}
-        )
+        recording.add({"call": "bedrock-runtime.Converse", "origin": "model", "request": request, "body": body})
     save(recording, folder / "bench.json")
     start("replay", folder)
     replay_client = clients.client("bedrock-runtime")
@@ -68,9 +66,7 @@ def replay_against_loopback(folder: Path) -> None:
         start("live", folder, AWS_ENDPOINT_URL=here.url, **KEYS)
         live_client = clients.client("bedrock-runtime")
         live = ms_a_call(lambda number: live_client.converse(**question(number)))
-    print(
-        f"replay, {ENTRIES} entries: {replay:.2f} ms a call; loopback: {live:.2f} ms; ratio {replay / live:.2f}"
-    )
+    print(f"replay, {ENTRIES} entries: {replay:.2f} ms a call; loopback: {live:.2f} ms; ratio {replay / live:.2f}")
     print(f"  replay under 1 ms a call: {'yes' if replay < 1 else 'NO'}")
 
 
@@ -98,7 +94,7 @@ def vectorised_convolution() -> None:
             texts[turns, entry["request"]["inferenceConfig"]["maxTokens"]] = "".join(pieces)
     speed = (ROOT / "data/tutor/speed.py").read_text(encoding="utf-8")
     seconds = []
-    for text in (texts[1, 4096], texts[3, 8000]):
+    for text in (texts[1, 16_000], texts[3, 16_000]):
         run = sandbox.run(sandbox.program(text), f"{speed}\nspeed(answer, results)", timeout=300)
         seconds.append(float(run.arrays["seconds"][-1]))
     ratio = seconds[0] / seconds[1]
@@ -136,9 +132,7 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
             with service(folder, *quota, slow) as (url, told):
                 start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
                 runtime = clients.client("bedrock-runtime")
-                runtime.converse(
-                    **question(calls)
-                )  # the first call of a client reads the service model's rules
+                runtime.converse(**question(calls))  # the first call of a client reads the service model's rules
                 begin = time.perf_counter()
                 with contextlib.redirect_stdout(io.StringIO()):
                     results = batch.run(
@@ -174,9 +168,7 @@ def replay_against_vcrpy(folder: Path) -> None:
     start("replay", folder)
     replayed = clients.client("bedrock-runtime")
     ours = ms_a_call(lambda number: replayed.converse(**question(number)))
-    print(
-        f"replay of {ENTRIES} calls: {ours:.2f} ms a call; VCR.py: {theirs:.2f} ms; ratio {ours / theirs:.2f}"
-    )
+    print(f"replay of {ENTRIES} calls: {ours:.2f} ms a call; VCR.py: {theirs:.2f} ms; ratio {ours / theirs:.2f}")
 
 
 def first_token_against_the_service(folder: Path) -> None:

@@ -29,9 +29,7 @@ def find() -> str:
 
 def required() -> bool:
     """Whether the test must not be skipped."""
-    return any(
-        os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "REQUIRE_BROWSER")
-    )
+    return any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "REQUIRE_BROWSER"))
 
 
 def install() -> str:

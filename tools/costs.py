@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import replay
-from helpers.models import PRICES, PRICES_DATE, Model
+from helpers.models import FACTS, PRICES, Model
 from helpers.settings import Settings
 from tools.notebooks import environment, execute, inside, lessons
 
@@ -79,11 +79,7 @@ def limit_of(params: dict[str, Any]) -> int:
 
 def use_of(lesson: str, notes: Path) -> Use:
     """Add up what `listen` noted for `lesson`; a file that is not there is a lesson without calls."""
-    lines = (
-        [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
-        if notes.exists()
-        else []
-    )
+    lines = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()] if notes.exists() else []
     asked = [line for line in lines if line["usage"]]
     tokens: Counter[str] = Counter()
     for line in asked:
@@ -142,9 +138,7 @@ def total(uses: Sequence[Use]) -> Use:
     tokens: Counter[str] = Counter()
     for use in uses:
         tokens.update(use.tokens)
-    counts = (
-        sum(each) for each in zip(*((use.calls, use.retrievals, use.limits) for use in uses), strict=True)
-    )
+    counts = (sum(each) for each in zip(*((use.calls, use.retrievals, use.limits) for use in uses), strict=True))
     calls, retrievals, limits = counts
     return Use("all", calls, retrievals, tokens, limits)
 
@@ -162,11 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
                 return 1
             uses.append(use_of(path.stem, notes))
     asking = [use for use in uses if use.calls]
-    print(f"Prices of {PRICES_DATE}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
+    print(f"Prices of {FACTS['prices']['date']}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
     print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
-    print(
-        "\nCalls to Retrieve:", ", ".join(f"{use.lesson} {use.retrievals}" for use in uses if use.retrievals)
-    )
+    print("\nCalls to Retrieve:", ", ".join(f"{use.lesson} {use.retrievals}" for use in uses if use.retrievals))
     return 0
 
 

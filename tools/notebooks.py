@@ -11,7 +11,6 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers.settings import PREFIX, ROOT
-from tools.slides.marks import mark
 
 FOLDER = ROOT / "notebooks"
 METADATA = {
@@ -99,16 +98,16 @@ def execute(
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Drop what differs from machine to machine, number the cells, and mark their places in the deck."""
+    """Drop what differs from machine to machine, number the cells, and keep of their metadata the tags."""
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
-        cell.metadata.pop("execution", None)
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         for output in cell.get("outputs", []):
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
-    mark(notebook)
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -21,14 +21,9 @@ COLOURS = 256  # a quarter of the size; the method below keeps rare colours, as 
 
 def from_notebook(path: Path = LESSON, words: str = CELL) -> Image.Image:
     """The first PNG that the cell with `words` in its source put out, in full colour; ValueError without one."""
-    cells = [
-        cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" and words in cell.source
-    ]
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" and words in cell.source]
     found = [
-        output.data["image/png"]
-        for cell in cells
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
+        output.data["image/png"] for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})
     ]
     if not found:
         raise ValueError(

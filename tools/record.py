@@ -27,9 +27,7 @@ _COST = re.compile(r"Live cost: ([^\n·]+)")
 
 def main(arguments: list[str] | None = None) -> int:
     """Record the notebooks named in `arguments`, or all; 1 if one failed or nobody agreed to the cost."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--only", default="", metavar="TEXT", help="renew only requests that contain TEXT")
     parser.add_argument("--yes", action="store_true", help="the cost is agreed to")
@@ -58,9 +56,7 @@ def collect(path: Path, only: str = "") -> int:
     preamble = inside(f"from tools import recorder; recorder.install({only!r})")
     live = execute(path, environment("live"), preamble=preamble)
     print(line(live))
-    for collected in folder.glob(
-        f"{path.stem}.*new.json"
-    ):  # one; named after the variant, where there is one
+    for collected in folder.glob(f"{path.stem}.*new.json"):  # one; named after the variant, where there is one
         target = collected.with_name(collected.name.replace(".new.json", ".json"))
         if live.error:
             print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")

@@ -44,9 +44,7 @@ def main(target: Path = RECORDINGS) -> int:
                 print(f"left behind: {left}")
                 return 1
             for lesson in LESSONS:
-                keep(
-                    Recording(Path(folder) / f"{lesson}.{store}.new.json"), target / f"{lesson}.{store}.json"
-                )
+                keep(Recording(Path(folder) / f"{lesson}.{store}.new.json"), target / f"{lesson}.{store}.json")
     return 0
 
 

@@ -80,9 +80,7 @@ class Record(replay.Live):
             ) -> Any:
                 # Errors are answers too: take every status, raise below as a live connection does.
                 every = range(1000)
-                status, sent, text = super().perform_request(
-                    method, url, params, body, timeout, every, headers
-                )
+                status, sent, text = super().perform_request(method, url, params, body, timeout, every, headers)
                 kind = sent.get("content-type", "application/json")
                 asked = request_of({"path": url, "params": dict(params or {}), "body": body})
                 entry = {"call": f"opensearch.{method}", "origin": "service", "request": asked}
@@ -140,9 +138,7 @@ class Record(replay.Live):
         self._pending()[call] = (params, entry)
         return replay.response(request.url, entry)
 
-    def _take_down(
-        self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any
-    ) -> None:
+    def _take_down(self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
         call = event_name.partition(".")[2]
         if _SIGN_IN.match(call):
             return
@@ -203,9 +199,7 @@ def save(recording: Recording, path: Path, secrets: tuple[str, ...] = ()) -> Non
     text = json.dumps({**head, "entries": entries}, ensure_ascii=False, indent=1)
     text = scrub(_STREAM.sub(lambda found: streams[int(found[1])], text), secrets) + "\n"
     beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_bytes(
-        text.encode("utf-8", "backslashreplace")
-    )  # half a character becomes \udXXX, as in JSON
+    beside.write_bytes(text.encode("utf-8", "backslashreplace"))  # half a character becomes \udXXX, as in JSON
     os.replace(beside, path)
 
 

@@ -26,18 +26,14 @@ from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, execute
 BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
 STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
-INDEX_STYLE = (
-    "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
-)
+INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the notebooks named in `arguments`, or all; 1 if one failed, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--in-place", action="store_true", help="rewrite the stored outputs of the notebooks")
     options = parser.parse_args(arguments)

@@ -46,9 +46,7 @@ def of_step(network, rng):
     def loss():
         return -np.mean(np.log(network.forward(x)[[0, 1], labels]))
 
-    learned = {
-        (n, name): layer for n, layer in enumerate(network.layers) for name in "Wb" if hasattr(layer, name)
-    }
+    learned = {(n, name): layer for n, layer in enumerate(network.layers) for name in "Wb" if hasattr(layer, name)}
     before = {key: getattr(layer, key[1]).copy() for key, layer in learned.items()}
     expected = loss()
     errors = {"loss": abs(network.train_step(x, labels, 1.0) - expected)}

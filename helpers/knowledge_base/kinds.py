@@ -153,19 +153,13 @@ def _policy(kind: str) -> Kind:
 # How each is found and deleted, in the order of removal: nothing goes before what depends on it.
 KINDS: dict[str, Kind] = {
     "data source": (_data_source, _delete_data_source),
-    "knowledge base": (
-        _knowledge_base,
-        lambda one: client(AGENT).delete_knowledge_base(knowledgeBaseId=one.id),
-    ),
+    "knowledge base": (_knowledge_base, lambda one: client(AGENT).delete_knowledge_base(knowledgeBaseId=one.id)),
     "collection": (_collection, lambda one: client(SERVERLESS).delete_collection(id=one.id)),
     "data policy": _policy("data"),
     "network policy": _policy("network"),
     "encryption policy": _policy("encryption"),
     "vector index": (_vector_index, lambda one: client(VECTORS).delete_index(indexArn=one.id)),
-    "vector bucket": (
-        _vector_bucket,
-        lambda one: client(VECTORS).delete_vector_bucket(vectorBucketArn=one.id),
-    ),
+    "vector bucket": (_vector_bucket, lambda one: client(VECTORS).delete_vector_bucket(vectorBucketArn=one.id)),
     "role": (_role, _delete_role),
     "bucket": (_bucket, _delete_bucket),
 }

@@ -21,9 +21,7 @@ class Names:
         self.common = PREFIX + id  # bucket, collection, policies, knowledge base, data source, vector bucket
         self.role = "AmazonBedrock-" + PREFIX + id  # roles that AWS's own Bedrock policies allow to pass on
         self.tags = {"workshop": WORKSHOP, "workshop-id": id}  # of everything that can carry tags
-        self.mark = (
-            f"{WORKSHOP} {id}"  # the description of the policies of OpenSearch Serverless, which cannot
-        )
+        self.mark = f"{WORKSHOP} {id}"  # the description of the policies of OpenSearch Serverless, which cannot
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
         """`tags` as the list that S3 and IAM take; OpenSearch Serverless writes key and value small."""

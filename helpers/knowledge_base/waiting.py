@@ -65,9 +65,7 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
         return now == done, now
 
     until(name, state)
-    for reason in found.get(
-        "failureReasons", []
-    ):  # done, and still not all of it: documents failed or were ignored
+    for reason in found.get("failureReasons", []):  # done, and still not all of it: documents failed or were ignored
         print(reason)
     return found
 

@@ -65,9 +65,7 @@ class Replay(Live):
     attempts = 1  # a recorded error is shown, never slept on
     whose = "a Claude model outside Bedrock, one try each"
 
-    def __init__(
-        self, recording: Recording, computed: dict[str, Callable[[Params], Json]], fresh: bool = False
-    ):
+    def __init__(self, recording: Recording, computed: dict[str, Callable[[Params], Json]], fresh: bool = False):
         """`computed` maps "service.Operation" to a function from parameters to the JSON of the answer."""
         self.recording, self.computed, self._fresh = recording, computed, fresh
         self._asked = threading.local()  # the parameters of a call, on the thread that sends it

@@ -82,9 +82,7 @@ def key(entry: dict[str, Json]) -> str:
 
 def request_of(params: Params) -> Json:
     """The canonical request that an entry is keyed on: sorted, without tokens that are new in every run."""
-    return canonical(
-        {name: it for name, it in params.items() if name not in _NEW_EACH_TIME and it is not None}
-    )
+    return canonical({name: it for name, it in params.items() if name not in _NEW_EACH_TIME and it is not None})
 
 
 def canonical(value: Any) -> Json:
@@ -143,8 +141,7 @@ def message(headers: dict[str, str], payload: bytes) -> bytes:
     """
     pairs = ((name.encode(), value.encode()) for name, value in headers.items())
     head = b"".join(
-        struct.pack(">B", len(name)) + name + struct.pack(">BH", 7, len(value)) + value
-        for name, value in pairs
+        struct.pack(">B", len(name)) + name + struct.pack(">BH", 7, len(value)) + value for name, value in pairs
     )
     prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
     prelude += struct.pack(">I", binascii.crc32(prelude))

@@ -89,9 +89,7 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
                     time.sleep(0.02)
             report.seek(len(job))
             guards, _, told = report.read(1 << 24).partition(b"\n")
-            stdout, stderr = (
-                (file.seek(0) or file.read(OUTPUT)).decode(errors="replace") for file in (out, err)
-            )
+            stdout, stderr = ((file.seek(0) or file.read(OUTPUT)).decode(errors="replace") for file in (out, err))
     except OSError as error:
         return Run(f"could not be started: {error}")
     try:  # the code could have written a report of its own: JSON does no harm, and half a character is replaced

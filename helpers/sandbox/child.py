@@ -130,9 +130,7 @@ def kernel_walls(libc: Any, work: str) -> list[str]:
     # seccomp refuses processes (threads may start), networks, and memory outside the limit.
     machine, clone, *refused = CALLS.get(os.uname().machine, (0, 0))
     load, equal, at_least, any_bit, end = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, deny, unknown = (
-        (end, 0, 0, what) for what in (0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS)
-    )
+    allow, deny, unknown = ((end, 0, 0, what) for what in (0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS))
     steps = [(load, 0, 0, 4), (equal, 1, 0, machine), deny, (load, 0, 0, 0), (at_least, 0, 1, 1 << 30), deny]
     steps += [step for number in refused for step in ((equal, 0, 1, number), deny)]
     steps += [

@@ -54,17 +54,13 @@ class Server(replay.Replay):
         )
         address = urlsplit(self.url)
         if not settings().server_model:
-            raise WorkshopError(
-                "Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it."
-            )
+            raise WorkshopError("Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it.")
         if address.scheme not in ("http", "https") or not address.hostname:
             raise WorkshopError(
                 f"WORKSHOP_SERVER_URL is {self.url!r}. Next: an address such as http://localhost:11434."
             )
         if key and address.scheme == "http" and address.hostname not in _LOOPBACK:
-            raise WorkshopError(
-                f"{self.url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL."
-            )
+            raise WorkshopError(f"{self.url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.")
         self.whose = f"{settings().server_model} at {address.netloc}"
         self._not = "Amazon Bedrock" if address.hostname == ANTHROPIC else "Claude"
         self._headers = {
@@ -106,9 +102,7 @@ class Server(replay.Replay):
         body.pop("anthropic_version", None)
         if urlsplit(self.url).hostname != ANTHROPIC:  # on a laptop, thinking takes minutes
             body.setdefault("thinking", {"type": "disabled"})
-        reply = self._post(
-            {**body, "model": settings().server_model, **({"stream": True} if streamed else {})}
-        )
+        reply = self._post({**body, "model": settings().server_model, **({"stream": True} if streamed else {})})
         self._answers += 1
         if reply.status_code != 200:
             return self._refusal(request, reply)
@@ -148,9 +142,7 @@ class Server(replay.Replay):
             said = json.loads(reply.content)["error"]["message"]
         except (ValueError, KeyError, TypeError):
             said = _NO_MESSAGES.format(self.url) if status in (404, 405) else "no reason given."
-        code, then = _REFUSALS.get(
-            status, ("ValidationException" if status < 500 else "ModelErrorException", "")
-        )
+        code, then = _REFUSALS.get(status, ("ValidationException" if status < 500 else "ModelErrorException", ""))
         text = f"{self.whose} refused the request ({status}): {said} {then}".strip()
         return _whole(request, 429 if status == 529 else status, {"message": text}, code)
 

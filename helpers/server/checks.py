@@ -8,16 +8,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image
 
 from helpers import clients
-from helpers.checks import Row
 from helpers.errors import WorkshopError
 from helpers.explain import explain
 
+Row = tuple[str, str, str]  # as in `helpers.checks`: what was looked at, what was found, what to do
 _MODEL = "anthropic.claude"  # the server's own name for its model goes out
 _WORD = "juniper"
 _FILLER = "The quick brown fox jumps over the lazy dog, and the dog looks on. " * 600  # about 9,000 tokens
-_LARGER = (
-    "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
-)
+_LARGER = "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
 
 
 def rows() -> list[Row]:
@@ -27,7 +25,7 @@ def rows() -> list[Row]:
         try:
             found.append(check())
         except (BotoCoreError, ClientError, WorkshopError) as error:
-            found.append(Row(name, "not ok", str(explain(error) or error).replace("\n", " ")))
+            found.append((name, "not ok", str(explain(error) or error).replace("\n", " ")))
             if check is _answers:
                 break
     return found
@@ -37,9 +35,7 @@ def _ask(*parts: dict[str, Any]) -> tuple[str, int]:
     """The text of the answer, and the tokens of the prompt."""
     turn = {"role": "user", "content": list(parts)}
     limits = {"maxTokens": 300}
-    response = clients.client("bedrock-runtime").converse(
-        modelId=_MODEL, messages=[turn], inferenceConfig=limits
-    )
+    response = clients.client("bedrock-runtime").converse(modelId=_MODEL, messages=[turn], inferenceConfig=limits)
     words = "".join(part.get("text", "") for part in response["output"]["message"]["content"])
     usage = response["usage"]
     return words, usage["inputTokens"] + usage.get("cacheReadInputTokens", 0)
@@ -47,16 +43,14 @@ def _ask(*parts: dict[str, Any]) -> tuple[str, int]:
 
 def _answers() -> Row:
     text, _ = _ask({"text": "Answer with the one word ok."})
-    return Row(
-        "answer", f"{text.strip()[:40]!r}", "" if text.strip() else "an empty answer: choose another model"
-    )
+    return ("answer", f"{text.strip()[:40]!r}", "" if text.strip() else "an empty answer: choose another model")
 
 
 def _context() -> Row:
     asked = f"The word is {_WORD}. {_FILLER}\nWhich word stands at the beginning? Answer with it alone."
     text, tokens = _ask({"text": asked})
     kept = _WORD in text.lower() or tokens > len(_FILLER) / 6  # a small model may forget what it has read
-    return Row("context", f"{tokens:,} tokens were read", "" if kept else _LARGER)
+    return ("context", f"{tokens:,} tokens were read", "" if kept else _LARGER)
 
 
 def _sees() -> Row:
@@ -65,7 +59,7 @@ def _sees() -> Row:
     image = {"image": {"format": "png", "source": {"bytes": picture.getvalue()}}}
     text, _ = _ask(image, {"text": "Which colour has this picture? One word."})
     to_do = "" if "red" in text.lower() else "lesson 01 needs a model that sees pictures: choose another one"
-    return Row("pictures", f"a red square is {text.strip()[:40]!r}", to_do)
+    return ("pictures", f"a red square is {text.strip()[:40]!r}", to_do)
 
 
 def _json() -> Row:
@@ -73,9 +67,9 @@ def _json() -> Row:
     try:
         json.loads(text[text.index("{") : text.rindex("}") + 1])
     except ValueError:
-        return Row(
+        return (
             "JSON",
             f"{text.strip()[:40]!r}",
             "lesson 01 asks for JSON: expect repairs, or choose another model",
         )
-    return Row("JSON", "an object came back")
+    return ("JSON", "an object came back", "")

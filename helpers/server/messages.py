@@ -25,15 +25,11 @@ _COUNTS = {
 def request_of(converse: Json) -> Json:
     """The body of POST /v1/messages, without a model, for the body of a Converse call."""
     for name in sorted({"guardrailConfig", "promptVariables"} & converse.keys()):
-        raise WorkshopError(
-            f"{name} is a part of Amazon Bedrock: it works in live mode only. Leave it out here."
-        )
+        raise WorkshopError(f"{name} is a part of Amazon Bedrock: it works in live mode only. Leave it out here.")
     limits, tools = converse.get("inferenceConfig", {}), converse.get("toolConfig", {})
     body = {"max_tokens": limits.get("maxTokens", 4096)}
     body |= {there: limits[here] for here, there in _LIMITS.items() if here in limits}
-    body["messages"] = [
-        {**turn, "content": _blocks(turn["content"])} for turn in converse.get("messages", [])
-    ]
+    body["messages"] = [{**turn, "content": _blocks(turn["content"])} for turn in converse.get("messages", [])]
     if "system" in converse:
         body["system"] = _blocks(converse["system"])
     if tools:
@@ -91,9 +87,7 @@ def _block(kind: str, it: Json) -> Json:
 def response_of(message: Json, milliseconds: int) -> Json:
     """The body of Converse's answer for a whole Messages answer that took `milliseconds`."""
     return {
-        "output": {
-            "message": {"role": "assistant", "content": [*filter(None, map(_part, message["content"]))]}
-        },
+        "output": {"message": {"role": "assistant", "content": [*filter(None, map(_part, message["content"]))]}},
         "stopReason": _STOP.get(message["stop_reason"], message["stop_reason"]),
         "usage": _usage(message["usage"]),
         "metrics": {"latencyMs": milliseconds},
@@ -108,9 +102,7 @@ def _part(block: Json) -> Json:
             thought = {"text": block["thinking"], "signature": block.get("signature", "")}
             return {"reasoningContent": {"reasoningText": thought}}
         case "redacted_thinking":
-            return {
-                "reasoningContent": {"redactedContent": base64.b64encode(block["data"].encode()).decode()}
-            }
+            return {"reasoningContent": {"redactedContent": base64.b64encode(block["data"].encode()).decode()}}
         case "tool_use":
             return {"toolUse": {"toolUseId": block["id"], "name": block["name"], "input": block["input"]}}
     return None  # only the server's own tools make others
@@ -144,9 +136,7 @@ def events_of(events: Iterable[Json], milliseconds: Callable[[], int]) -> Iterat
             case "content_block_stop":
                 yield "contentBlockStop", at
             case "message_delta":
-                counts |= {
-                    name: count for name, count in (event.get("usage") or {}).items() if count is not None
-                }
+                counts |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
                 reason = event["delta"].get("stop_reason")
             case "message_stop":
                 yield "messageStop", {"stopReason": _STOP.get(reason, reason)}

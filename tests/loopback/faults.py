@@ -52,9 +52,7 @@ class On:
 
     def matches(self, call: Call) -> bool:
         """Whether the operation is meant."""
-        return any(
-            fnmatch(f"{call.service}.{call.operation}", p) for p in (self.operation, f"*.{self.operation}")
-        )
+        return any(fnmatch(f"{call.service}.{call.operation}", p) for p in (self.operation, f"*.{self.operation}"))
 
 
 def after(number: int) -> range:
@@ -175,8 +173,7 @@ def max_tokens(keep: int = 10) -> Fault:
 
 
 KINDS: dict[str, Callable[..., Fault]] = {
-    make.__name__: make
-    for make in (refused, quota, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
+    make.__name__: make for make in (refused, quota, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
 }
 
 

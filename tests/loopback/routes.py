@@ -43,9 +43,7 @@ def opensearch() -> ServiceModel:
     An operation is an HTTP method; answers are `Raw`. Here a collection is a path, not a host of its own.
     """
     http = "/_aoss/{collection}/{path+}"
-    labels = {
-        name: {"shape": "Text", "location": "uri", "locationName": name} for name in ("collection", "path")
-    }
+    labels = {name: {"shape": "Text", "location": "uri", "locationName": name} for name in ("collection", "path")}
     query = {"shape": "Text", "location": "querystring", "locationName": "ignore_unavailable"}
     members = {**labels, "ignore_unavailable": query, "body": {"shape": "Body"}}
     return ServiceModel(
@@ -76,15 +74,11 @@ def all_routes() -> tuple[Route, ...]:
     for model in [*map(get_service_model, SERVICES), opensearch()]:
         for name in model.operation_names:
             operation = model.operation_model(name)
-            marker = {"json": f"{model.metadata.get('targetPrefix')}.{name}", "query": name}.get(
-                model.protocol, ""
-            )
+            marker = {"json": f"{model.metadata.get('targetPrefix')}.{name}", "query": name}.get(model.protocol, "")
             path = _LABEL.sub(_group, re.escape(operation.http_trait.path))
             method = operation.http_trait.method
             routes.append(
-                Route(
-                    str(model.service_name), model.signing_name, operation, method, re.compile(path), marker
-                )
+                Route(str(model.service_name), model.signing_name, operation, method, re.compile(path), marker)
             )
     return tuple(routes)
 
@@ -109,6 +103,4 @@ def find(method: str, path: str, authorization: str, marker: str) -> tuple[Route
             match = route.path.fullmatch(path)
             if match:
                 return route, {name: unquote(value) for name, value in match.groupdict().items()}
-    raise ServiceError(
-        "UnknownOperationException", 404, f"{signing_name} has no {method} {path} {marker}".rstrip()
-    )
+    raise ServiceError("UnknownOperationException", 404, f"{signing_name} has no {method} {path} {marker}".rstrip())

@@ -82,9 +82,7 @@ class RuleBook:
 
 
 def _alias(params: Params) -> str:
-    return re.sub(
-        r"(-\d{8})?(-v\d+(:\d+)?)?$", "", str(params.get("modelId", "")).rpartition("anthropic.")[2]
-    )
+    return re.sub(r"(-\d{8})?(-v\d+(:\d+)?)?$", "", str(params.get("modelId", "")).rpartition("anthropic.")[2])
 
 
 def _body(params: Params) -> dict[str, Any]:
@@ -101,9 +99,7 @@ def _thinks(params: Params) -> bool:
 
 
 def _asks_for_schema(params: Params) -> bool:
-    formats = params.get("outputConfig", {}).get("textFormat") or _body(params).get("output_config", {}).get(
-        "format"
-    )
+    formats = params.get("outputConfig", {}).get("textFormat") or _body(params).get("output_config", {}).get("format")
     return _newest(params) and bool(formats)
 
 

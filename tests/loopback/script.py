@@ -31,9 +31,7 @@ class Script:
         name = f"{service}.{operation}"
         lines = self._lines.get(name)
         if not lines:
-            raise NoAnswer(
-                f"no answer to {name} in the script, only to {', '.join(self._lines) or 'nothing'}"
-            )
+            raise NoAnswer(f"no answer to {name} in the script, only to {', '.join(self._lines) or 'nothing'}")
         with self._lock:
             line = lines[min(self._asked[name], len(lines) - 1)]
             self._asked[name] += 1

@@ -22,9 +22,7 @@ from tests.loopback.rules import RuleBook
 class Service:
     """Serves `answers`, with `faults`, at `url` while open; closing ends its connections and threads."""
 
-    def __init__(
-        self, answers: Source, *faults: On, seed: int = 0, port: int = 0, rules: RuleBook | None = None
-    ):
+    def __init__(self, answers: Source, *faults: On, seed: int = 0, port: int = 0, rules: RuleBook | None = None):
         """`seed` decides what is left to chance; port 0 takes a free one; `rules` are all, if none are given."""
         self._answers, self._faults, self.rules = answers, Faults(faults, seed), rules or RuleBook()
         self._lock = threading.Lock()
@@ -63,9 +61,7 @@ class Service:
     def answer(self, route: routes.Route, params: dict[str, Any]) -> tuple[Call, wire.Response]:
         """Take down one call and find its response; `Dropped` for none."""
         name, operation = route.service, str(route.operation.name)
-        ask = partial(
-            self.rules.apply, f"{name}.{operation}", params, partial(self._answers, name, operation, params)
-        )
+        ask = partial(self.rules.apply, f"{name}.{operation}", params, partial(self._answers, name, operation, params))
         call, proceed = self.begin(name, operation, params, wire.stream_of(route.operation), ask)
         try:
             return call, wire.success(route.operation, proceed())

@@ -42,9 +42,7 @@ _PARSERS = PROTOCOL_PARSERS | {
 }
 
 
-def params_of(
-    operation: OperationModel, labels: dict[str, str], query: str, headers: Any, body: bytes
-) -> Params:
+def params_of(operation: OperationModel, labels: dict[str, str], query: str, headers: Any, body: bytes) -> Params:
     """The parameters as the caller gave them to boto3."""
     protocol = operation.service_model.protocol
     values = parse_qsl(body.decode() if protocol == "query" else query, keep_blank_values=True)
@@ -71,9 +69,7 @@ def success(operation: OperationModel, answer: Answer) -> Response:
         service = operation.service_model
         sent = get_serializer_class(service.service_name, service.protocol)(operation).serialize(answer)
         text = sent["body"]
-        return Response(
-            sent["status_code"], dict(sent["headers"]), text if isinstance(text, bytes) else text.encode()
-        )
+        return Response(sent["status_code"], dict(sent["headers"]), text if isinstance(text, bytes) else text.encode())
     _checked(output, {**answer, stream: {}})
     headers = {"content-type": "application/vnd.amazon.eventstream"}
     for name, member in output.members.items():

@@ -75,9 +75,7 @@ def make_sample(design: str, kinds: tuple[str, ...], seed: int) -> Sample:
         changed[y0:y1, x0:x1] = False
     if changed.any():
         raise RuntimeError(f"{design} {kinds}: pixels changed outside the boxes")
-    return Sample(
-        design, picture, [{"type": d.kind, "box": box} for d, box in zip(planted, boxes, strict=True)]
-    )
+    return Sample(design, picture, [{"type": d.kind, "box": box} for d, box in zip(planted, boxes, strict=True)])
 
 
 def _box(changed: NDArray[np.bool_], board: Artwork, defect: Planted) -> list[int]:
@@ -142,9 +140,7 @@ def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=BOARDS)
-    parser.add_argument(
-        "--only", nargs="*", default=(), metavar="NAME", help="for example: chart spur board_07"
-    )
+    parser.add_argument("--only", nargs="*", default=(), metavar="NAME", help="for example: chart spur board_07")
     arguments = parser.parse_args()
     build(arguments.out, frozenset(arguments.only))
 

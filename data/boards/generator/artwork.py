@@ -32,9 +32,7 @@ class Pad:
     def copper(self) -> BaseGeometry:
         """Return the outline of the pad's copper."""
         if self.shape == "rect":
-            return shapely.box(
-                self.x - self.w / 2, self.y - self.h / 2, self.x + self.w / 2, self.y + self.h / 2
-            )
+            return shapely.box(self.x - self.w / 2, self.y - self.h / 2, self.x + self.w / 2, self.y + self.h / 2)
         radius, dx, dy = min(self.w, self.h) / 2, max(0, self.w - self.h) / 2, max(0, self.h - self.w) / 2
         if dx == dy == 0:
             return shapely.Point(self.x, self.y).buffer(radius)
@@ -106,9 +104,7 @@ class Artwork:
 
 def text(words: str, x: float, y: float, size: float = 1.0, rotation: float = 0.0) -> tuple[Stroke, ...]:
     """Return silkscreen strokes of `words` centred at (x, y), letters `size` mm high."""
-    strokes = [
-        list(line) for line in Newstroke.load().render(words, size=size, scale=(1, -1), h_align="left")
-    ]
+    strokes = [list(line) for line in Newstroke.load().render(words, size=size, scale=(1, -1), h_align="left")]
     points = [point for line in strokes for point in line]
     cx = (min(p[0] for p in points) + max(p[0] for p in points)) / 2
     cy = (min(p[1] for p in points) + max(p[1] for p in points)) / 2

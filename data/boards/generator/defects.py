@@ -46,9 +46,7 @@ def plant(board: Artwork, kind: str, seed: int, taken: tuple[Planted, ...] = ())
 
     Raises ValueError for an unknown kind and RuntimeError where the layout has no room for it.
     """
-    makers = dict(
-        zip(KINDS, (_missing_hole, _mouse_bite, _open_circuit, _short, _spur, _spurious_copper), strict=True)
-    )
+    makers = dict(zip(KINDS, (_missing_hole, _mouse_bite, _open_circuit, _short, _spur, _spurious_copper), strict=True))
     if kind not in makers:
         raise ValueError(f"unknown defect {kind!r}; known: {', '.join(KINDS)}")
     rng = np.random.default_rng(seed)
@@ -83,9 +81,7 @@ def _missing_hole(board: Artwork, site: _Site, rng: np.random.Generator) -> Made
     return board.edited(undrilled=(*board.undrilled, (pad.x, pad.y))), (pad.x, pad.y)
 
 
-def _on_track(
-    board: Artwork, rng: np.random.Generator, length: float
-) -> Iterator[tuple[Track, Point, Point]]:
+def _on_track(board: Artwork, rng: np.random.Generator, length: float) -> Iterator[tuple[Track, Point, Point]]:
     """Yield one top track with a point on it and its direction, away from the ends by `length` mm."""
     tracks = [t for t in board.tracks if t.layer == 0 and math.dist(t.a, t.b) > 2 * length + 0.1]
     lengths = np.array([math.dist(t.a, t.b) for t in tracks])
@@ -214,11 +210,7 @@ def _spur(board: Artwork, site: _Site, rng: np.random.Generator) -> Made:
         free = stub.buffer(GAP)
         others = [piece for t in board.tracks if t is not track and t.layer == 0 for piece in [t.copper]]
         others += list(board.pour)
-        if (
-            free.intersects(site.hidden)
-            or any(free.intersects(p) for p in others)
-            or not site.inner.contains(stub)
-        ):
+        if free.intersects(site.hidden) or any(free.intersects(p) for p in others) or not site.inner.contains(stub):
             return None
         return board.edited(added=(*board.added, stub)), (
             x + nx * (edge + length / 2),

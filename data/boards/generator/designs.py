@@ -211,10 +211,7 @@ def _label(part: fp.Part, board: Artwork, labels: Sequence[Stroke]) -> Sequence[
     cx, cy, w, h = (x0 + x1) / 2, (y0 + y1) / 2, 0.42 * len(part.ref) + 0.25, 0.75
     outside = [(cx, y1 + h), (cx, y0 - h), (x0 - w, cy), (x1 + w, cy)]
     shifted = [
-        (x + dx, y + dy)
-        for d in (0.5, 1.0, 1.6)
-        for x, y in outside
-        for dx, dy in ((d, 0), (-d, 0), (0, d), (0, -d))
+        (x + dx, y + dy) for d in (0.5, 1.0, 1.6) for x, y in outside for dx, dy in ((d, 0), (-d, 0), (0, d), (0, -d))
     ]
     inside = shapely.box(0.4, 0.4, board.width - 0.4, board.height - 0.4)
     for x, y in [*([(cx, cy), (cx + 1.5, cy)] if part.centred else []), *outside, *shifted]:

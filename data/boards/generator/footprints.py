@@ -40,9 +40,7 @@ def _place(
         w, h = (pad.h, pad.w) if sin else (pad.w, pad.h)
         turned.append(replace(pad, x=x, y=y, w=w, h=h))
     silk = [Stroke(tuple(move(*p) for p in line)) for line in lines]
-    return Part(
-        tuple(turned), tuple(silk), tuple(Hole(*move(h.x, h.y), h.diameter) for h in holes), ref, centred
-    )
+    return Part(tuple(turned), tuple(silk), tuple(Hole(*move(h.x, h.y), h.diameter) for h in holes), ref, centred)
 
 
 def box(w: float, h: float) -> list[Point]:
@@ -64,10 +62,7 @@ def chip(ref: str, at: Point, rotation: int, nets: Sequence[str], size: str = "0
 
 def sot23(ref: str, at: Point, rotation: int, nets: Sequence[str]) -> Part:
     """Three-terminal SOT-23: pins 1 and 2 below, 3 above."""
-    pads = [
-        Pad(x, y, 0.7, 1.1, net)
-        for (x, y), net in zip([(-0.95, -1.1), (0.95, -1.1), (0, 1.1)], nets, strict=True)
-    ]
+    pads = [Pad(x, y, 0.7, 1.1, net) for (x, y), net in zip([(-0.95, -1.1), (0.95, -1.1), (0, 1.1)], nets, strict=True)]
     lines = [[(-1.5, -0.35), (-1.5, 0.7), (-0.6, 0.7)], [(1.5, -0.35), (1.5, 0.7), (0.6, 0.7)]]
     return _place(ref, at, rotation, pads, lines)
 
@@ -178,9 +173,7 @@ def dip(ref: str, at: Point, rotation: int, nets: Sequence[str], row: float = 7.
     left = -2.54 * (half - 1) / 2
     at_x = [left + 2.54 * i for i in range(half)]
     pads = [Pad(x, -row / 2, 1.5, 2.0, n, 0.8, "obround") for x, n in zip(at_x, nets[:half], strict=True)]
-    pads += [
-        Pad(x, row / 2, 1.5, 2.0, n, 0.8, "obround") for x, n in zip(reversed(at_x), nets[half:], strict=True)
-    ]
+    pads += [Pad(x, row / 2, 1.5, 2.0, n, 0.8, "obround") for x, n in zip(reversed(at_x), nets[half:], strict=True)]
     pads[0] = replace(pads[0], shape="rect")
     edge, side = -left + 1.27, row / 2 - 1.4
     lines = [

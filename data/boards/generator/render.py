@@ -69,9 +69,7 @@ def _line(a: Point, b: Point, width: float) -> Line:
 
 def _regions(polygon: Polygon, dark: bool = True) -> list[Region]:
     rings = [(polygon.exterior, dark), *((hole, not dark) for hole in polygon.interiors)]
-    return [
-        Region([(float(x), float(y)) for x, y in ring.coords], unit=MM, polarity_dark=d) for ring, d in rings
-    ]
+    return [Region([(float(x), float(y)) for x, y in ring.coords], unit=MM, polarity_dark=d) for ring, d in rings]
 
 
 def fabrication_data(board: Artwork) -> LayerStack:
@@ -87,14 +85,10 @@ def fabrication_data(board: Artwork) -> LayerStack:
             copper += [region for polygon in board.added for region in _regions(polygon)]
             copper += [region for polygon in board.removed for region in _regions(polygon, dark=False)]
         layers[side, "copper"] = GerberFile(copper)
-        mask: list[object] = [
-            _flash(p, MASK_MARGIN) for p in (*board.pads, *board.vias) if number == 0 or p.drill
-        ]
+        mask: list[object] = [_flash(p, MASK_MARGIN) for p in (*board.pads, *board.vias) if number == 0 or p.drill]
         mask += [Flash(h.x, h.y, _circle(round(h.diameter + 0.2, 4)), unit=MM) for h in board.holes]
         layers[side, "mask"] = GerberFile(mask)
-    silk: list[object] = [
-        _line(a, b, stroke.width) for stroke in board.silk for a, b in pairwise(stroke.points)
-    ]
+    silk: list[object] = [_line(a, b, stroke.width) for stroke in board.silk for a, b in pairwise(stroke.points)]
     # Fabricators clip the legend where it would fall on a mask opening.
     silk += [_flash(p, 0.12, dark=False) for p in (*board.pads, *board.vias)]
     layers["top", "silk"] = GerberFile(silk)
@@ -118,9 +112,7 @@ def _coverage(data: str, excellon: bool, bounds: Bounds, px_per_mm: float) -> ND
     """Return how much of each pixel (H, W) a Gerber or Excellon file with this text covers, 0-1."""
     x0, y0, x1, y1 = bounds
     layer = (ExcellonFile if excellon else GerberFile).from_string(data)
-    svg = str(
-        layer.to_svg(force_bounds=((x0, y0), (x1, y1)), arg_unit=MM, svg_unit=MM, fg="white", bg="black")
-    )
+    svg = str(layer.to_svg(force_bounds=((x0, y0), (x1, y1)), arg_unit=MM, svg_unit=MM, fg="white", bg="black"))
     width, height = round((x1 - x0) * px_per_mm), round((y1 - y0) * px_per_mm)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, dpi=96, skip_system_fonts=True)
     grey = np.asarray(Image.open(io.BytesIO(png)).convert("L"), np.float32)
@@ -163,15 +155,11 @@ def render(board: Artwork, px_per_mm: float = PX_PER_MM, bounds: Bounds | None =
     picture = picture * (1 - 0.35 * wall)[..., None]
     picture = over(picture, rgb(HOLE), np.maximum(plated, free))
     inside = _inside(board, window, px_per_mm)
-    picture = (
-        over(np.broadcast_to(rgb(BENCH), picture.shape), picture, inside) if inside.min() < 1 else picture
-    )
+    picture = over(np.broadcast_to(rgb(BENCH), picture.shape), picture, inside) if inside.min() < 1 else picture
     return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
 
 
 def _inside(board: Artwork, bounds: Bounds, px_per_mm: float) -> NDArray[np.float32]:
     """Return which pixels (H, W) lie on the board."""
-    area = GerberFile(
-        _regions(Polygon([(0, 0), (board.width, 0), (board.width, board.height), (0, board.height)]))
-    )
+    area = GerberFile(_regions(Polygon([(0, 0), (board.width, 0), (board.width, board.height), (0, board.height)])))
     return _coverage(area.write_to_bytes().decode(), False, bounds, px_per_mm)

@@ -82,9 +82,7 @@ def _try(board: Artwork, order: list[str], planes: frozenset[str], widths: dict[
     """Route all nets in this order; return the board, or the name of the net that failed."""
     shape = (2, round(board.width / PITCH) + 1, round(board.height / PITCH) + 1)
     # Wide nets look at a grid of their own, with more room around everything.
-    grids = {
-        w: _Grid(np.zeros(shape, np.int16), np.zeros(shape, np.int16)) for w in {TRACK, *widths.values()}
-    }
+    grids = {w: _Grid(np.zeros(shape, np.int16), np.zeros(shape, np.int16)) for w in {TRACK, *widths.values()}}
     number = {name: i + 1 for i, name in enumerate(sorted(order))}
     margin = int(EDGE / PITCH) + 1
     for width, grid in grids.items():
@@ -103,9 +101,7 @@ def _try(board: Artwork, order: list[str], planes: frozenset[str], widths: dict[
                 width,
             )
         for hole in board.holes:
-            grid.claim(
-                (0, 1), (hole.x, hole.y), (hole.x, hole.y), (0, 0), hole.diameter / 2 + 0.3, BLOCKED, width
-            )
+            grid.claim((0, 1), (hole.x, hole.y), (hole.x, hole.y), (0, 0), hole.diameter / 2 + 0.3, BLOCKED, width)
     tracks: list[Track] = []
     vias: list[Pad] = []
     # No via inside or touching a surface pad: solder would run away through it.
@@ -165,12 +161,7 @@ def _nodes(pad: Pad, shape: tuple[int, ...]) -> list[Node]:
         for j in range(y - 4, y + 5)
         if abs(i * PITCH - pad.x) <= reach_x and abs(j * PITCH - pad.y) <= reach_y
     ]
-    return [
-        (layer, i, j)
-        for layer in layers
-        for i, j in near or [(x, y)]
-        if 0 <= i < shape[1] and 0 <= j < shape[2]
-    ]
+    return [(layer, i, j) for layer in layers for i, j in near or [(x, y)] if 0 <= i < shape[1] and 0 <= j < shape[2]]
 
 
 def _search(
@@ -188,9 +179,7 @@ def _search(
         gy0, gy1 = min(n[2] for n in goals), max(n[2] for n in goals)
     best: dict[Node, float] = {}
     parent: dict[Node, tuple[Node | None, int]] = {}
-    queue: list[tuple[float, float, Node, Node | None, int]] = [
-        (0.0, 0.0, n, None, -1) for n in sorted(starts)
-    ]
+    queue: list[tuple[float, float, Node, Node | None, int]] = [(0.0, 0.0, n, None, -1) for n in sorted(starts)]
     heapq.heapify(queue)
     _, columns, rows = free.shape
     while queue:
@@ -212,11 +201,7 @@ def _search(
             return path[::-1]
         for turn, (dx, dy) in enumerate(MOVES):
             nx, ny = x + dx, y + dy
-            if (
-                not (0 <= nx < columns and 0 <= ny < rows)
-                or (layer, nx, ny) in best
-                or not free[layer, nx, ny]
-            ):
+            if not (0 <= nx < columns and 0 <= ny < rows) or (layer, nx, ny) in best or not free[layer, nx, ny]:
                 continue
             bend = 0 if direction < 0 else min((turn - direction) % 8, (direction - turn) % 8)
             if bend > 2:

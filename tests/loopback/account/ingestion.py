@@ -42,9 +42,7 @@ class Ingestion(Part):
             text = f"Data source {params['dataSourceId']} has an ongoing ingestion job. Try again later."
             raise Refusal("ConflictException", text)
         if (base.details["status"], source.details["status"]) != ("ACTIVE", "AVAILABLE"):
-            text = (
-                f"Knowledge base {params['knowledgeBaseId']} or its data source is not ready for ingestion."
-            )
+            text = f"Knowledge base {params['knowledgeBaseId']} or its data source is not ready for ingestion."
             raise Refusal("ValidationException", text)
         number, now = self.account.new_id(), self.account.now()
         counts = dict.fromkeys(_COUNTS, 0)
@@ -71,9 +69,7 @@ class Ingestion(Part):
     def stop_ingestion_job(self, params: Params) -> Result:
         job = self._job(params)
         if job.details["status"] not in ("STARTING", "IN_PROGRESS"):
-            text = (
-                f"Ingestion job {params['ingestionJobId']} is {job.details['status']} and cannot be stopped."
-            )
+            text = f"Ingestion job {params['ingestionJobId']} is {job.details['status']} and cannot be stopped."
             raise Refusal("ConflictException", text)
         job.goes("STOPPING", "STOPPED", polls=self.account.polls)
         return {"ingestionJob": job.details}
@@ -97,8 +93,7 @@ class Ingestion(Part):
         index = self.account.knowledge_bases.vector_index(base.details)
         self.account.refuses(7, hybrid and index, index=(index or {}).get("indexName", ""))
         done = any(
-            job.details["status"] == "COMPLETE"
-            and job.details["knowledgeBaseId"] == params["knowledgeBaseId"]
+            job.details["status"] == "COMPLETE" and job.details["knowledgeBaseId"] == params["knowledgeBaseId"]
             for job in self.jobs.values()
         )
         if done and self._unseen and self.account.rules.meets(8):

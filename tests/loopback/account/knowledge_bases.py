@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from tests.loopback.account.account import Account
 
 ROLE = (
-    "Bedrock Knowledge Base was unable to assume the given role. "
-    "Provide the proper permissions and retry the request."
+    "Bedrock Knowledge Base was unable to assume the given role. Provide the proper permissions and retry the request."
 )
 _STORE = "The knowledge base storage configuration provided is invalid... "
 FORBIDDEN = f"{_STORE}Request failed: [security_exception] 403 Forbidden"
@@ -191,18 +190,14 @@ class KnowledgeBases(Part):
         if collection is None or collection.details["status"] != "ACTIVE":
             return f"{_STORE}The OpenSearch Serverless collection {settings['collectionArn']} is not active."
         name, index = collection.details["name"], settings["vectorIndexName"]
-        if not serverless.public(name) or not serverless.allowed(
-            params["roleArn"], "aoss:ReadDocument", name, index
-        ):
+        if not serverless.public(name) or not serverless.allowed(params["roleArn"], "aoss:ReadDocument", name, index):
             return FORBIDDEN
         return "" if index in serverless.indexes[number] else _NO_INDEX.format(index)
 
     def _fields_problem(self, params: Params) -> str:
         """Why the index does not suit the knowledge base, or nothing."""
         vector = params["knowledgeBaseConfiguration"].get("vectorKnowledgeBaseConfiguration", {})
-        embedding = vector.get("embeddingModelConfiguration", {}).get(
-            "bedrockEmbeddingModelConfiguration", {}
-        )
+        embedding = vector.get("embeddingModelConfiguration", {}).get("bedrockEmbeddingModelConfiguration", {})
         model = vector.get("embeddingModelArn", "").rpartition("/")[2]
         wanted = embedding.get("dimensions") or _DIMENSIONS.get(model)
         storage = params["storageConfiguration"]

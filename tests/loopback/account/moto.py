@@ -99,15 +99,11 @@ class Moto:
     def _check(self, operation: str, params: dict[str, Any]) -> None:
         """What IAM refuses and moto does not."""
         if operation == "CreateServiceLinkedRole" and self.linked():
-            text = (
-                "Service role name AWSServiceRoleForAmazonOpenSearchServerless has been taken in this account"
-            )
+            text = "Service role name AWSServiceRoleForAmazonOpenSearchServerless has been taken in this account"
             raise ServiceError("InvalidInput", 400, text)
         boundary = params.get("PermissionsBoundary", "")
         if boundary and boundary not in self._policies():
-            raise ServiceError(
-                "NoSuchEntity", 404, f"Scope ARN: {boundary} does not exist or is not attachable."
-            )
+            raise ServiceError("NoSuchEntity", 404, f"Scope ARN: {boundary} does not exist or is not attachable.")
 
     def left(self) -> dict[str, list[str]]:
         """Buckets, roles and managed policies by name."""

@@ -16,9 +16,7 @@ class OpenSearch(Part):
     """Requests to `{endpoint}/_aoss/{collection id}/{index}`, by HTTP method."""
 
     def put(self, params: Params) -> Raw:
-        return self._refused("aoss:CreateIndex", params) or self._make(
-            params["collection"], params["path"], params
-        )
+        return self._refused("aoss:CreateIndex", params) or self._make(params["collection"], params["path"], params)
 
     def head(self, params: Params) -> Raw:
         there = params["path"] in self.account.serverless.indexes.get(params["collection"], {})
@@ -42,9 +40,7 @@ class OpenSearch(Part):
         if name in indexes:
             return _failed(400, "resource_already_exists_exception", f"index [{name}] already exists")
         if name != name.lower():
-            return _failed(
-                400, "invalid_index_name_exception", f"Invalid index name [{name}], must be lowercase"
-            )
+            return _failed(400, "invalid_index_name_exception", f"Invalid index name [{name}], must be lowercase")
         body: Result = json.loads(params.get("body") or b"{}")
         for field, mapping in body.get("mappings", {}).get("properties", {}).items():
             if mapping.get("type") != "knn_vector":

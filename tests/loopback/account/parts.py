@@ -89,9 +89,7 @@ def pruned(shape: Shape, value: Any) -> Any:
     """A copy of `value` with the members that `shape` has."""
     if isinstance(shape, StructureShape) and not shape.is_document_type:
         return {
-            name: pruned(member, value[name])
-            for name, member in shape.members.items()
-            if value.get(name) is not None
+            name: pruned(member, value[name]) for name, member in shape.members.items() if value.get(name) is not None
         }
     if isinstance(shape, ListShape):
         return [pruned(shape.member, item) for item in value]

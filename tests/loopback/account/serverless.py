@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from tests.loopback.account.account import Account
 
 LINKED = "AWSServiceRoleForAmazonOpenSearchServerless"
-_RULES = {
-    "encryption": {"collection"},
-    "network": {"collection", "dashboard"},
-    "data": {"collection", "index"},
-}
+_RULES = {"encryption": {"collection"}, "network": {"collection", "dashboard"}, "data": {"collection", "index"}}
 _NEEDS = {
     "encryption": ("AWSOwnedKey", "KmsARN"),
     "network": ("AllowFromPublic", "SourceVPCEs"),
@@ -180,9 +176,7 @@ def _document(kind: str, text: str) -> Any:
     """The policy of a request, refused where it is not one of its kind."""
     try:
         policy = json.loads(text)
-        assert isinstance(policy, dict) == (kind == "encryption"), (
-            "an encryption policy is an object, others arrays"
-        )
+        assert isinstance(policy, dict) == (kind == "encryption"), "an encryption policy is an object, others arrays"
         for statement in _statements(policy):
             assert any(statement.get(key) for key in _NEEDS[kind]), f"$: one of {_NEEDS[kind]} is required"
             for rule in statement.get("Rules") or [{}]:

@@ -61,9 +61,7 @@ class Vectors(Part):
         }
 
     def _arn(self, params: Params) -> str:
-        return params.get("vectorBucketArn") or self.account.arn(
-            "s3vectors", f"bucket/{params['vectorBucketName']}"
-        )
+        return params.get("vectorBucketArn") or self.account.arn("s3vectors", f"bucket/{params['vectorBucketName']}")
 
     def _bucket(self, params: Params) -> Result:
         name = self._arn(params).rpartition("bucket/")[2]
