@@ -60,10 +60,11 @@ class Counter:
             here = counts and self._cut is not None and self.changes == self._cut[0]
             if here and self._cut == [self.changes, "before"]:
                 self.tell(cut=True)
-            answer = send(*args, **named)
-            if here:
-                self.tell(cut=True)
-            return answer
+            try:
+                return send(*args, **named)
+            finally:  # whether it was answered or refused
+                if here:
+                    self.tell(cut=True)
 
         return sending
 

@@ -47,15 +47,7 @@ def make(service, kind, name, tags, mark):
         create(type=family, name=name, policy=text, description=mark)
 
 
-MADE_ALONE = (
-    "encryption policy",
-    "network policy",
-    "data policy",
-    "collection",
-    "vector bucket",
-    "role",
-    "bucket",
-)
+MADE_ALONE = ("encryption policy", "network policy", "data policy", "collection", "vector bucket", "role", "bucket")
 
 
 def of_others(service):
@@ -88,11 +80,7 @@ def test_other_peoples_resources_are_left_alone_and_nothing_is_listed_but_by_nam
         assert lists == {"ListKnowledgeBases", "ListBuckets", "ListDataSources", "ListTagsForResource"} | {
             "ListIngestionJobs", "ListObjectsV2", "ListObjectVersions", "ListRolePolicies", "ListAttachedRolePolicies"
         }  # fmt: skip
-        assert not {call.operation for call in calls} & {
-            "PutBucketTagging",
-            "TagResource",
-            "UpdateDataSource",
-        }
+        assert not {call.operation for call in calls} & {"PutBucketTagging", "TagResource", "UpdateDataSource"}
         assert {call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"} == {
             "RETAIN"
         }
@@ -171,16 +159,7 @@ def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_
         assert one.service.left() == {}
 
 
-DAMAGED = (
-    b"",
-    b"{",
-    b"[]",
-    b'"abcd1234"',
-    b"\xff\xfe{",
-    b'{"id": 5}',
-    b'{"id": "../x", "account": "1"}',
-    b"null",
-)
+DAMAGED = (b"", b"{", b"[]", b'"abcd1234"', b"\xff\xfe{", b'{"id": 5}', b'{"id": "../x", "account": "1"}', b"null")
 
 
 def test_a_lost_or_damaged_workshop_json_is_made_good_by_the_id_in_the_tags(tmp_path, report):
@@ -275,6 +254,23 @@ def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path
             one.works(CLEAN)
         told = [call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"]
         assert told == ["answered", "InvalidInput"] and one.service.moto.linked() and one.service.left() == {}
+
+
+def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_session(tmp_path):
+    with workshop(tmp_path, "opensearch") as one:
+        trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
+        role = {"RoleName": "learner", "Path": "/team/", "AssumeRolePolicyDocument": trust}
+        arn = one.service.client("iam").create_role(**role)["Role"]["Arn"]
+        session = one.service.client("sts").assume_role(RoleArn=arn, RoleSessionName="laptop")
+        one.account.caller = session["AssumedRoleUser"]["Arn"]
+        given = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        env = {name: session["Credentials"][key] for name, key in zip(names, given, strict=True)}
+        one.works(BUILD, **env)
+        (policy,) = (found for (kind, _), found in one.account.serverless.policies.items() if kind == "data")
+        assert policy["policy"][0]["Principal"] == [arn] and ":assumed-role/" in one.account.caller
+        one.works(CLEAN, **env)
+        assert one.service.left() == {}
 
 
 @pytest.mark.parametrize("store", STORES)

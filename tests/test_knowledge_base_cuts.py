@@ -29,9 +29,7 @@ def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, 
             one.works(CLEAN)
             assert one.service.left() == {}, point
             assert not one.state.exists(), point
-    report(
-        f"{store}: built, killed at {len(points)} points, continued, removed: nothing twice, nothing left",
-    )
+    report(f"{store}: built, killed at {len(points)} points, continued, removed: nothing twice, nothing left")
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -49,9 +47,7 @@ def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store
             one.works(CLEAN)
             assert one.service.left() == {}, number
             one.works(CLEAN)  # and a third time, with nothing there
-    report(
-        f"{store}: removed after {changes} half-done builds and {removals} killed removals: nothing left",
-    )
+    report(f"{store}: removed after {changes} half-done builds and {removals} killed removals: nothing left")
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -37,11 +37,7 @@ ACTIONS = {
     "iam.CreateRole": ["iam:CreateRole", "iam:TagRole"],
     "opensearchserverless.CreateCollection": ["aoss:CreateCollection", "aoss:TagResource"],
     "s3vectors.CreateVectorBucket": ["s3vectors:CreateVectorBucket", "s3vectors:TagResource"],
-    "bedrock-agent.CreateKnowledgeBase": [
-        "bedrock:CreateKnowledgeBase",
-        "bedrock:TagResource",
-        "iam:PassRole",
-    ],
+    "bedrock-agent.CreateKnowledgeBase": ["bedrock:CreateKnowledgeBase", "bedrock:TagResource", "iam:PassRole"],
 }
 PREFIXES = {
     "bedrock-runtime": "bedrock",
@@ -187,10 +183,7 @@ def bare(policy):
             known = {key.partition("/")[0] for row in rows for key in row["condition_keys"]}
             wanted = [KEYS[key] for key in KEYS if key in known][:1]  # the strictest that there is
             # A look at what may not be there yet has no tags to compare: it would be refused instead of answered.
-            looks = rows[0]["access_level"] in ("Read", "List") and short not in (
-                "Retrieve",
-                "GetIngestionJob",
-            )
+            looks = rows[0]["access_level"] in ("Read", "List") and short not in ("Retrieve", "GetIngestionJob")
             if not looks and action not in UNTAGGED and wanted and not used & set(KEYS.values()):
                 yield action
 
@@ -217,11 +210,7 @@ def test_control_the_linter_finds_what_is_wrong():
         {"Action": "s3:GetObjekt", "Resource": "*"},
         {"Action": "s3:GetObject", "Resource": "arn:aws:iam::111122223333:role/x"},
         {"Action": "s3:GetObject", "Resource": "*"},
-        {
-            "Action": "s3:GetObject",
-            "Resource": "arn:aws:s3:::b/*",
-            "Condition": {"StringEquals": {"iam:Path": "x"}},
-        },
+        {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*", "Condition": {"StringEquals": {"iam:Path": "x"}}},
     ]
     assert [len(lint([each])) for each in wrong] == [1] * 5
 

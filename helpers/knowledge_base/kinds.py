@@ -26,9 +26,9 @@ class Thing:
     region: str = ""  # of a bucket
 
 
-def code_of(error: Exception) -> str:
-    """The service's own name for `error`; "" for one that no service answered with."""
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
+def code_of(error: ClientError) -> str:
+    """The service's own name for `error`."""
+    return str(error.response["Error"]["Code"])
 
 
 def _owner(tags: Any) -> str:
@@ -48,8 +48,8 @@ def _first(operation: str, wanted: str, **params: str) -> Any:
 
 
 def _knowledge_base(names: Names) -> Thing | None:
-    number = _first("list_knowledge_bases", f"knowledgeBaseSummaries[?name=='{names.common}'].knowledgeBaseId")
-    if number is None:
+    wanted = f"knowledgeBaseSummaries[?name=='{names.common}'].knowledgeBaseId"
+    if not (number := _first("list_knowledge_bases", wanted)):
         return None
     base = client(AGENT).get_knowledge_base(knowledgeBaseId=number)["knowledgeBase"]
     told = _tagged(AGENT, base["knowledgeBaseArn"]), base["status"], "; ".join(base.get("failureReasons", []))
@@ -133,10 +133,6 @@ def _delete_bucket(one: Thing) -> None:
     bucket.delete()
 
 
-def _by(service: str, operation: str, key: str) -> Callable[[Thing], object]:
-    return lambda one: getattr(client(service), operation)(**{key: one.id})
-
-
 Kind = tuple[Callable[[Names], Thing | None], Callable[[Thing], object]]
 
 
@@ -157,13 +153,13 @@ def _policy(kind: str) -> Kind:
 # How each is found and deleted, in the order of removal: nothing goes before what depends on it.
 KINDS: dict[str, Kind] = {
     "data source": (_data_source, _delete_data_source),
-    "knowledge base": (_knowledge_base, _by(AGENT, "delete_knowledge_base", "knowledgeBaseId")),
-    "collection": (_collection, _by(SERVERLESS, "delete_collection", "id")),
+    "knowledge base": (_knowledge_base, lambda one: client(AGENT).delete_knowledge_base(knowledgeBaseId=one.id)),
+    "collection": (_collection, lambda one: client(SERVERLESS).delete_collection(id=one.id)),
     "data policy": _policy("data"),
     "network policy": _policy("network"),
     "encryption policy": _policy("encryption"),
-    "vector index": (_vector_index, _by(VECTORS, "delete_index", "indexArn")),
-    "vector bucket": (_vector_bucket, _by(VECTORS, "delete_vector_bucket", "vectorBucketArn")),
+    "vector index": (_vector_index, lambda one: client(VECTORS).delete_index(indexArn=one.id)),
+    "vector bucket": (_vector_bucket, lambda one: client(VECTORS).delete_vector_bucket(vectorBucketArn=one.id)),
     "role": (_role, _delete_role),
     "bucket": (_bucket, _delete_bucket),
 }

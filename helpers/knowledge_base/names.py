@@ -8,7 +8,7 @@ from helpers.settings import ROOT
 
 WORKSHOP = "claude-on-bedrock"
 PREFIX = "claude-workshop-"
-EMBEDDING_MODEL, DIMENSIONS = "amazon.titan-embed-text-v2:0", 1024
+TITAN, DIMENSIONS = "amazon.titan-embed-text-v2:0", 1024
 INDEX = "letters"  # the vector index inside its collection or vector bucket
 
 

@@ -38,11 +38,14 @@ def read() -> State | None:
         raise WorkshopError(f"{path} is damaged ({what}). Move it away. {offer()}") from error
 
 
-def write(state: State, into: Callable[[Path, Path], None] = os.replace) -> None:
-    """Put `state` into workshop.json, whole or not at all."""
+def write(state: State | None, into: Callable[[Path, Path], None] = os.replace) -> None:
+    """Put `state` into workshop.json, whole or not at all; None removes the file."""
+    path = settings().state_file
     if replay.active().offline:
         return
-    path = settings().state_file
+    if state is None:
+        path.unlink(missing_ok=True)
+        return
     beside = path.with_suffix(f".{os.getpid()}.part")
     try:
         beside.write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -56,12 +59,6 @@ def claim(state: State) -> State:
     with contextlib.suppress(FileExistsError):
         write(state, os.link)  # unlike a rename, never over a file that is there
     return read() or state
-
-
-def forget() -> None:
-    """Remove workshop.json."""
-    if not replay.active().offline:
-        settings().state_file.unlink(missing_ok=True)
 
 
 def ids() -> dict[str, str]:

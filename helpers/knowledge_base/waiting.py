@@ -24,11 +24,11 @@ _TOO_NEW = re.compile(
 Answer = TypeVar("Answer")
 
 
-def until(name: str, look: Callable[[], tuple[bool, str]], looks: int = LOOKS, why: Sequence[object] = ()) -> None:
-    """Call `look` until it is done, and print the state that it gives as that changes.
+Look = Callable[[], tuple[bool, str]]
 
-    `WorkshopError` after so many `looks`, with the last of `why`, what the service said.
-    """
+
+def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ()) -> None:
+    """Print what `look` says as it changes, until it is done; `WorkshopError` with the last of `why` after `looks`."""
     said = ""
     for number in range(1, looks + 1):
         done, now = look()
@@ -90,13 +90,13 @@ def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
     return answers[0]
 
 
-def until_some(name: str, ask: Callable[[], Sequence[Answer]]) -> Sequence[Answer]:
+def until_some(name: str, ask: Callable[[], Sequence[Answer]]) -> list[Answer]:
     """The first answer of `ask` that is not empty: after an ingestion it takes up to minutes to be found."""
-    found: list[Sequence[Answer]] = []
+    found: list[Answer] = []
 
     def look() -> tuple[bool, str]:
-        found.append(ask())
-        return bool(found[-1]), f"{len(found[-1])} found" if found[-1] else "nothing found yet"
+        found[:] = ask()
+        return bool(found), f"{len(found)} found" if found else "nothing found yet"
 
     until(name, look, 2 * SPREAD)
-    return found[-1]
+    return found

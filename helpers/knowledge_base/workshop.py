@@ -59,8 +59,7 @@ class Workshop:
         """The id of this workshop's `kind`: of the one that is there, or of what `create` makes.
 
         `create` returns the id, or anything but a string where the name is the id. A failed one is removed
-        first; one of the same name that this workshop did not make is left alone: `WorkshopError`. The id of
-        the knowledge base goes into workshop.json.
+        first; one of this name that somebody else made is left alone: `WorkshopError`.
         """
         one = self._own(kind)
         if one and one.state in ("FAILED", "DELETING", "DELETE_UNSUCCESSFUL"):
@@ -89,8 +88,7 @@ class Workshop:
         return made
 
     def _own(self, kind: str) -> Thing | None:
-        one = find(kind, self.names)
-        if one and one.owner != self.names.id:
+        if (one := find(kind, self.names)) and one.owner != self.names.id:
             raise self._taken(kind)
         return one
 
@@ -148,7 +146,7 @@ class Workshop:
         """
         found = {one.kind: one for one in self.found()}
         if not {one.owner for one in found.values()} & {self.names.id, UNKNOWN}:
-            state.forget()
+            state.write(None)
         shown = {kind: one.state if one.owner == UNKNOWN else one.name for kind, one in found.items()}
         return {kind: shown.get(kind, "none") for kind in KINDS}
 

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from tests.loopback.account.account import Account
 
 LINKED = "AWSServiceRoleForAmazonOpenSearchServerless"
-_RULES = {
-    "encryption": {"collection"},
-    "network": {"collection", "dashboard"},
-    "data": {"collection", "index"},
-}
+_RULES = {"encryption": {"collection"}, "network": {"collection", "dashboard"}, "data": {"collection", "index"}}
 _NEEDS = {
     "encryption": ("AWSOwnedKey", "KmsARN"),
     "network": ("AllowFromPublic", "SourceVPCEs"),
