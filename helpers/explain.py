@@ -69,7 +69,7 @@ def _odd(error: BaseException) -> str:
     """Words for errors of Python's own that tell of an answer or a setting; "" for a learner's own."""
     frames, text = traceback.extract_tb(error.__traceback__), str(error)
     last = frames[-1].filename if frames else ""
-    document = error.doc.strip() if isinstance(error, json.JSONDecodeError) else "{}"
+    document = str(error.doc).strip() if isinstance(error, json.JSONDecodeError) else "{}"
     tells = {
         # botocore's parser, in an answer of STS or IAM that is none; and what is no JSON at all
         "garbled": (isinstance(error, KeyError) and last.endswith(os.path.join("botocore", "parsers.py")))

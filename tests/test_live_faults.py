@@ -31,7 +31,7 @@ CALLS = {
     "01": [
         "models.resolve()",
         "runtime.converse(messages=[message]",
-        "defects, usage = inspect(",
+        "first = runtime.converse(",
         "batch.run(",
     ],
     "02": ["models.resolve()", "cut = ask(START", "answer = ask(START"],

@@ -6,10 +6,12 @@ from functools import cache
 import nbformat
 import pytest
 
-from helpers.settings import Settings
+from helpers.replay.recording import Recording, request_of
+from helpers.settings import ROOT, Settings
 from tests.loopback import Script, Service, first_of
 from tests.loopback.recorded import Recorded
 from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
+from tools import costs
 from tools.notebooks import FOLDER, environment, execute
 
 RECORDINGS = Settings.model_fields["recordings_dir"].default
@@ -26,7 +28,7 @@ LESSONS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.stem[:2] not 
 DIFFERENCES = [
     (r"Mode replay: .*", "Mode live: calls go to your AWS account and cost money."),
     (r"; token counts are estimates", ""),
-    (r"a Claude model outside Bedrock, one try a board", "claude-sonnet-5-5"),
+    (r"a Claude model outside Bedrock, one try each", "claude-sonnet-5-5"),
 ]
 # Pictures that carry one of these texts.
 OTHER_PICTURES = {("01_pcb_defect_inspection", "ConfusionMatrixDisplay.from_predictions(")}
@@ -95,7 +97,21 @@ def test_the_set_up_check_asks_the_account_and_says_go_on():
 def test_the_boards_are_asked_four_at_a_time_and_each_once():
     _, calls = live(FOLDER / "01_pcb_defect_inspection.ipynb")
     asked = [call for call in calls if call.operation == "Converse"]
-    assert len(asked) == 30
-    batch = sorted(asked, key=lambda call: call.started)[2:]
+    assert len(asked) == 31
+    batch = sorted(asked, key=lambda call: call.started)[3:]
     most = max(sum(o.started <= call.started < o.ended for o in batch) for call in batch)
     assert 2 <= most <= 4
+
+
+def test_the_instructor_guide_shows_what_the_lessons_use():
+    uses = []
+    for path in LESSONS[1:]:
+        found, lines = Recording(RECORDINGS / f"{path.stem}.json"), []
+        for call in live(path)[1]:
+            name = f"{call.service}.{call.operation}"
+            entry = found.find(name, request_of(call.params)) or {"body": {}}
+            lines.append(costs.line_of(name, call.params, entry["body"]))
+        uses.append(costs.use_of(path.stem, lines))
+    guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
+    for table in (costs.cost_table(uses), costs.arithmetic(uses), costs.quota_table(uses)):
+        assert table in guide, "put the tables of `make costs` into INSTRUCTOR.md"

@@ -75,7 +75,7 @@ def test_answer_fits_the_service_model(index):
     first = body["retrievalResults"][0]
     assert "100,000 vans" in first["content"]["text"] and first["content"]["type"] == "TEXT"
     assert first["location"]["s3Location"]["uri"] == "s3://claude-workshop-letters/harbour-2019.pdf"
-    assert first["metadata"]["x-amz-bedrock-kb-document-page-number"] == 2.0
+    assert first["metadata"]["x-amz-bedrock-kb-document-page-number"] == 1.0  # the second
     assert first["metadata"]["year"] == 2019
     assert "year" not in ask(index, "lighthouse lamp")["retrievalResults"][0]["metadata"]
 
@@ -229,7 +229,7 @@ def hits(index: Index, rows: list[dict[str, Any]]) -> float:
     """The share of questions with a passage of the right file and page, that holds the key, among the first five."""
 
     def right(hit: dict[str, Any], row: dict[str, Any]) -> bool:
-        page = hit["metadata"]["x-amz-bedrock-kb-document-page-number"]
+        page = hit["metadata"]["x-amz-bedrock-kb-document-page-number"] + 1
         return (
             hit["metadata"][URI].endswith(row["file"]) and page in row["pages"] and row["key"] in hit["content"]["text"]
         )

@@ -37,7 +37,7 @@ def _found(index: Index, row: dict[str, Any], search: dict[str, Any]) -> list[bo
     )
     return [
         result["location"]["s3Location"]["uri"].endswith("/" + row["file"])
-        and result["metadata"]["x-amz-bedrock-kb-document-page-number"] in row["pages"]
+        and result["metadata"]["x-amz-bedrock-kb-document-page-number"] + 1 in row["pages"]
         and row["key"].casefold() in result["content"]["text"].casefold()
         for result in answer["retrievalResults"]
     ]
@@ -49,7 +49,7 @@ def test_the_list_is_sound(index: Index) -> None:
     on_page: dict[tuple[str, int], str] = {}
     for hit in index._hits:
         data = hit["metadata"]
-        place = Path(data["x-amz-bedrock-kb-source-uri"]).name, data["x-amz-bedrock-kb-document-page-number"]
+        place = Path(data["x-amz-bedrock-kb-source-uri"]).name, data["x-amz-bedrock-kb-document-page-number"] + 1
         on_page[place] = on_page.get(place, "") + " " + hit["content"]["text"].casefold()
     for row in QUESTIONS:
         assert len(row["key"].split()) <= 4, row

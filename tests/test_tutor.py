@@ -116,10 +116,10 @@ def test_the_exercise_is_done_when_the_pooling_fails_and_nothing_else(attempt, c
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_cloud_session_is_stopped_whatever_happens(fails, change, capsys):
+def test_the_cloud_session_is_stopped_whatever_happens(fails, capsys):
     after(cell("agentcore"))
-    assert capsys.readouterr().out.endswith("Live mode only.\n")
-    change(mode="live")
+    assert capsys.readouterr().out.endswith("Not run.\n")
+    wanted = cell("agentcore").replace("IN_CLOUD = False", "IN_CLOUD = True")
     where = {"codeInterpreterIdentifier": "aws.codeinterpreter.v1", "sessionId": "s" * 10}
     cloud = boto3.client("bedrock-agentcore", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(cloud) as stub:
@@ -130,7 +130,7 @@ def test_the_cloud_session_is_stopped_whatever_happens(fails, change, capsys):
             stub.add_response("invoke_code_interpreter", {"stream": {}})
         stub.add_response("stop_code_interpreter_session", {**where, "lastUpdatedAt": 0}, where)
         with pytest.raises(ClientError) if fails else nullcontext():
-            after(cell("agentcore"), clients=SimpleNamespace(client=lambda _: cloud))
+            after(wanted, clients=SimpleNamespace(client=lambda _: cloud))
         stub.assert_no_pending_responses()
 
 

@@ -49,14 +49,18 @@ def listen(notes: str) -> None:
 
     def noting(mode: replay.Replay, call: str, params: dict[str, Any]) -> dict[str, Any]:
         entry = answer(mode, call, params)
-        usage = usage_of(entry["body"]) if call.startswith("bedrock-runtime.") else {}
-        line = {"call": call, "usage": usage, "limit": limit_of(params) if usage else 0}
-        line["effort"] = effort_of(params) if usage else ""
         with lock, Path(notes).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line_of(call, params, entry["body"])) + "\n")
         return entry
 
     replay.Replay.answer = noting  # type: ignore[method-assign]
+
+
+def line_of(call: str, params: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """What counts of one call and its recorded answer."""
+    usage = usage_of(body) if call.startswith("bedrock-runtime.") else {}
+    told = {"limit": limit_of(params), "effort": effort_of(params)} if usage else {"limit": 0, "effort": ""}
+    return {"call": call, "usage": usage, **told}
 
 
 def listening(notes: Path) -> str:
@@ -86,9 +90,13 @@ def limit_of(params: dict[str, Any]) -> int:
     return int(params["inferenceConfig"]["maxTokens"])
 
 
-def use_of(lesson: str, notes: Path) -> Use:
-    """Add up what `listen` noted for `lesson`; a file that is not there is a lesson without calls."""
-    lines = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()] if notes.exists() else []
+def noted(notes: Path) -> list[dict[str, Any]]:
+    """What `listen` has noted; a file that is not there is a lesson without calls."""
+    return [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()] if notes.exists() else []
+
+
+def use_of(lesson: str, lines: Sequence[dict[str, Any]]) -> Use:
+    """Add up the lines of `line_of`."""
     asked = [line for line in lines if line["usage"]]
     tokens: Counter[str] = Counter()
     for line in asked:
@@ -163,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
             if outcome.error:
                 print(f"{path.stem}: {outcome.error}", file=sys.stderr)
                 return 1
-            uses.append(use_of(path.stem, notes))
+            uses.append(use_of(path.stem, noted(notes)))
     asking = [use for use in uses if use.calls]
     print(f"Prices of {FACTS['prices']['date']}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
     print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
