@@ -73,12 +73,7 @@ def search_settings(count: int = 5, search: str = "", years: Sequence[int] = ())
 
 
 def retrieve(
-    client: Any,
-    knowledge_base: str,
-    question: str,
-    count: int = 5,
-    search: str = "",
-    years: Sequence[int] = (),
+    client: Any, knowledge_base: str, question: str, count: int = 5, search: str = "", years: Sequence[int] = ()
 ) -> list[Passage]:
     """The `count` best passages for `question`, over as many pages of results as that takes."""
     request: dict[str, Any] = {
@@ -99,11 +94,7 @@ def retrieve(
 def passage_of(found: Any) -> Passage:
     """One item of `retrievalResults`, or one LangChain `Document` of its retriever, as a `Passage`."""
     if isinstance(found, dict):
-        text, location, metadata = (
-            found["content"].get("text", ""),
-            found.get("location"),
-            found.get("metadata"),
-        )
+        text, location, metadata = (found["content"].get("text", ""), found.get("location"), found.get("metadata"))
         score = found.get("score", 0.0)
     else:
         text, location = found.page_content, found.metadata.get("location")

@@ -14,12 +14,7 @@ _FORMS = {
     False: TypeAdapter(asked.MessageCreateParamsNonStreaming),
     True: TypeAdapter(asked.MessageCreateParamsStreaming),
 }
-USAGE = {
-    "input_tokens": 11,
-    "output_tokens": 22,
-    "cache_read_input_tokens": 33,
-    "cache_creation_input_tokens": 44,
-}
+USAGE = {"input_tokens": 11, "output_tokens": 22, "cache_read_input_tokens": 33, "cache_creation_input_tokens": 44}
 ERRORS = {
     401: ("authentication_error", "invalid x-api-key"),
     404: ("not_found_error", "model 'x' not found"),
@@ -129,11 +124,7 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "ping"}
     for index, block in enumerate(message["content"]):
         at, kind = {"index": index}, block["type"]
-        empty = {
-            "text": {"text": ""},
-            "thinking": {"thinking": "", "signature": ""},
-            "tool_use": {"input": {}},
-        }
+        empty = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}, "tool_use": {"input": {}}}
         yield {"type": "content_block_start", **at, "content_block": {**block, **empty.get(kind, {})}}
         deltas: list[dict[str, Any]] = []
         if kind == "text":
@@ -149,9 +140,5 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"type": "content_block_delta", **at, "delta": delta}
         yield {"type": "content_block_stop", **at}
     end = {"stop_reason": message["stop_reason"], "stop_sequence": None}
-    yield {
-        "type": "message_delta",
-        "delta": end,
-        "usage": {"output_tokens": message["usage"]["output_tokens"]},
-    }
+    yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": message["usage"]["output_tokens"]}}
     yield {"type": "message_stop"}

@@ -95,10 +95,7 @@ def test_one_failure_keeps_the_others_and_the_next_run_asks_for_the_rest(service
 
     results = batch.run(sometimes, range(10), batch.Results())
     assert list(results) == [0, 1, 2, 4, 5, 6, 8, 9]
-    assert {item: str(error) for item, error in results.failed.items()} == {
-        3: "no JSON in 3",
-        7: "no JSON in 7",
-    }
+    assert {item: str(error) for item, error in results.failed.items()} == {3: "no JSON in 3", 7: "no JSON in 7"}
     said = capsys.readouterr().out
     assert "8 of 10 are done" in said and "- 7: ValueError: no JSON in 7" in said
     broken.clear()

@@ -99,12 +99,7 @@ def test_defects_are_small_as_in_life() -> None:
 
 def test_file_names_give_nothing_away() -> None:
     names = sorted(path.stem for path in (BOARDS / "eval").glob("*.png"))
-    assert names == [
-        *(f"board_{n:02d}" for n in range(1, len(EVALUATION) + 1)),
-        "design_a",
-        "design_b",
-        "design_c",
-    ]
+    assert names == [*(f"board_{n:02d}" for n in range(1, len(EVALUATION) + 1)), "design_a", "design_b", "design_c"]
     # Neither does the order: no type, and no good board, sits in one half alone.
     half = len(EVALUATION) // 2
     for rows in (EVALUATION[:half], EVALUATION[half:]):

@@ -152,10 +152,7 @@ def test_a_permission_that_is_missing_is_named(failing):
 
 def test_nobody_listens_and_regions_without_bedrock(change, monkeypatch):
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
-    for region, words in (
-        ("us-west-2", "not reached in us-west-2"),
-        ("xx-south-9", "offered there (WORKSHOP_REGION)"),
-    ):
+    for region, words in (("us-west-2", "not reached in us-west-2"), ("xx-south-9", "offered there (WORKSHOP_REGION)")):
         for name, value in {**KEYS, "AWS_REGION": region, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
             monkeypatch.setenv(name, value)
         change(mode="live")

@@ -12,17 +12,7 @@ from helpers.settings import ROOT
 
 LINES, FILES, LONGEST = 1800, 24, 220
 # The rooms, from the ground up; a module may import from its own room and from those before it.
-ROOMS = (
-    "errors",
-    "settings",
-    "replay",
-    "clients",
-    "models",
-    "explain",
-    "knowledge_base",
-    "retrieval",
-    "workshop",
-)
+ROOMS = ("errors", "settings", "replay", "clients", "models", "explain", "knowledge_base", "retrieval", "workshop")
 LOADS = """
 import sys, json, matplotlib
 matplotlib.use("agg")

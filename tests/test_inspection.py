@@ -126,10 +126,7 @@ def test_control_without_alignment_the_pairs_fail(drawn):
 
 
 def test_the_shipped_boards_verdicts_types_and_boxes():
-    names, compare = (
-        [name for name in TRUTH if name.startswith("eval/board")],
-        run("template-comparison")["compare"],
-    )
+    names, compare = ([name for name in TRUTH if name.startswith("eval/board")], run("template-comparison")["compare"])
     grey = {path.name: np.asarray(Image.open(path).convert("L")) for path in (BOARDS / "eval").glob("*.png")}
     truth = [[(each["type"], tuple(each["box"])) for each in TRUTH[name]["defects"]] for name in names]
     found = [compare(grey[f"{TRUTH[name]['design']}.png"], grey[Path(name).name], 15, 2) for name in names]

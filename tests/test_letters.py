@@ -37,10 +37,7 @@ def digest(year: int) -> list[str]:
 
 def letter_file(year: int) -> Path:
     """The real letter, or a skip where no copy is at hand."""
-    folders = [
-        os.environ.get("WORKSHOP_LETTERS_DIR") or ROOT.parent / "shared" / "letters",
-        LETTERS / "originals",
-    ]
+    folders = [os.environ.get("WORKSHOP_LETTERS_DIR") or ROOT.parent / "shared" / "letters", LETTERS / "originals"]
     found = [path for folder in folders if (path := Path(folder) / f"AMZN-{year}-Shareholder-Letter.pdf").is_file()]
     if not found:
         pytest.skip("needs Amazon's letters: `make letters`, or WORKSHOP_LETTERS_DIR")
@@ -135,18 +132,9 @@ def test_every_figure_is_in_the_letter_and_no_run_of_words_is(year):
 @pytest.mark.parametrize(
     ("text", "caught"),
     [
-        (
-            "Revenue was $386 billion in 2022, about $435B.",
-            {"$386", "$435B"},
-        ),  # one true, but not in the letter
-        (
-            "$434 million and 434B of revenue, 27,000%",
-            {"$434", "434B", "27,000%"},
-        ),  # wrong scale, currency, unit
-        (
-            "27,001 roles, Graviton9 and Q3, 2008-2011, eighteen",
-            {"27,001", "Graviton9", "Q3", "2008-2011", "eighteen"},
-        ),
+        ("Revenue was $386 billion in 2022, about $435B.", {"$386", "$435B"}),  # one true, but not in the letter
+        ("$434 million and 434B of revenue, 27,000%", {"$434", "434B", "27,000%"}),  # wrong scale, currency, unit
+        ("27,001 roles, Graviton9 and Q3, 2008-2011, eighteen", {"27,001", "Graviton9", "Q3", "2008-2011", "eighteen"}),
         ("$434B, $434 billion, 27,000, 40%, Graviton3, 2008-2009 and Q4", set()),
     ],
 )

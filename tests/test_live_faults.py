@@ -28,12 +28,7 @@ from tools.notebooks import FOLDER, environment
 # What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
 CALLS = {
     "00": ["checks.live()"],
-    "01": [
-        "models.resolve()",
-        "runtime.converse(messages=[message]",
-        "first = runtime.converse(",
-        "batch.run(",
-    ],
+    "01": ["models.resolve()", "runtime.converse(messages=[message]", "first = runtime.converse(", "batch.run("],
     "02": ["models.resolve()", "cut = ask(START", "answer = ask(START"],
     "04": [
         "models.resolve()",
@@ -119,20 +114,11 @@ def table(request, tmp_path_factory):
     setup = nbformat.v4.new_code_cell(FAST)
     book = nbformat.v4.new_notebook(cells=[setup, *cells])
     client = NotebookClient(
-        book,
-        kernel_name="python3",
-        timeout=120,
-        allow_errors=True,
-        resources={"metadata": {"path": str(FOLDER)}},
+        book, kernel_name="python3", timeout=120, allow_errors=True, resources={"metadata": {"path": str(FOLDER)}}
     )
     found = {}
     with Service(source_for(path.stem)) as service:
-        env = {
-            **environment("live"),
-            **KEYS,
-            "AWS_ENDPOINT_URL": service.url,
-            "WORKSHOP_RECORDINGS_DIR": str(folder),
-        }
+        env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(folder)}
         switch = Switch(service)
 
         def run(number):

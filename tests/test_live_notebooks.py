@@ -10,7 +10,9 @@ from helpers.replay.recording import Recording, request_of
 from helpers.settings import ROOT, Settings
 from tests.loopback import Script, Service, first_of
 from tests.loopback.recorded import Recorded
+from tests.loopback.rules import RULES, RuleBook
 from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
+from tests.test_notebooks import part_of
 from tools import costs
 from tools.notebooks import FOLDER, environment, execute
 
@@ -42,10 +44,10 @@ def source_for(name):
 
 @cache
 def live(path):
-    """The lesson at `path`, run live; and the calls that the service saw."""
+    """The lesson at `path`, run live; the calls that the service saw, and the rules of the service that it met."""
     with Service(source_for(path.stem)) as service:
         env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url}
-        return execute(path, env), service.calls
+        return execute(path, env), service.calls, service.rules.met
 
 
 def comparable(cell, name):
@@ -72,7 +74,7 @@ def as_live(text):
 
 @pytest.mark.parametrize("path", LESSONS[1:], ids=lambda path: path.stem)
 def test_live_outputs_are_those_of_replay_cell_by_cell(path):
-    outcome, calls = live(path)
+    outcome, calls, _ = live(path)
     assert not outcome.error and {call.outcome for call in calls} == {"answered"}
     stored = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     now = [cell for cell in outcome.notebook.cells if cell.cell_type == "code"]
@@ -85,7 +87,7 @@ def test_live_outputs_are_those_of_replay_cell_by_cell(path):
 
 
 def test_the_set_up_check_asks_the_account_and_says_go_on():
-    outcome, calls = live(LESSONS[0])
+    outcome, calls, _ = live(LESSONS[0])
     assert not outcome.error and {call.outcome for call in calls} == {"answered"}
     text = "\n".join(str(output) for cell in outcome.notebook.cells for output in cell.get("outputs", []))
     assert "Mode live" in text and "account ending in 1098" in text and "987654321098" not in text
@@ -95,7 +97,7 @@ def test_the_set_up_check_asks_the_account_and_says_go_on():
 
 
 def test_the_boards_are_asked_four_at_a_time_and_each_once():
-    _, calls = live(FOLDER / "01_pcb_defect_inspection.ipynb")
+    _, calls, _ = live(FOLDER / "01_pcb_defect_inspection.ipynb")
     asked = [call for call in calls if call.operation == "Converse"]
     assert len(asked) == 31
     batch = sorted(asked, key=lambda call: call.started)[3:]
@@ -115,3 +117,25 @@ def test_the_instructor_guide_shows_what_the_lessons_use():
     guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
     for table in (costs.cost_table(uses), costs.arithmetic(uses), costs.quota_table(uses)):
         assert table in guide, "put the tables of `make costs` into INSTRUCTOR.md"
+
+
+def test_the_rules_of_the_service_that_lessons_meet(report):
+    met = {path.stem[:2]: live(path)[2] for path in LESSONS}
+    rows = [[str(rule.number), *("x" if rule.number in each else "." for each in met.values())] for rule in RULES]
+    lines = ["  ".join(each.rjust(2) for each in row) for row in [["rule", *met], *rows]]
+    report("rules of the service and the lessons that meet them (03 and 99 have an account of their own):")
+    report("\n".join(lines))
+    assert all(3 in met[lesson] for lesson in ("01", "02", "04")) and 6 in met["04"] and 18 in met["00"]
+
+
+@pytest.mark.parametrize("off", [(), (6,)], ids=["all rules", "without rule 6"])
+def test_pages_are_those_of_replay_only_under_the_rule(off, tmp_path):
+    part = part_of(
+        FOLDER / "04_financial_rag.ipynb", tmp_path, "workshop.start(", "MODEL, KB = ", "retrieval.table(passages)"
+    )
+    with Service(source_for(part.stem), rules=RuleBook(off)) as service:
+        lived = execute(part, {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url})
+    replayed = execute(part, environment())
+    assert not lived.error and not replayed.error
+    last = (each.notebook.cells[-1].outputs[0]["data"]["text/markdown"] for each in (lived, replayed))
+    assert (next(last) == next(last)) == (not off)

@@ -20,23 +20,10 @@ import pytest
 import urllib3
 from anthropic.types import Message
 from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-    ConnectionClosedError,
-    EventStreamError,
-)
+from botocore.exceptions import ClientError, ConnectionClosedError, EventStreamError
 
 from tests.loopback import On, Reply, Script, Service
-from tests.loopback.faults import (
-    ERRORS,
-    STREAM_ERRORS,
-    dropped,
-    max_tokens,
-    refused,
-    slow,
-    stream_ends,
-    thinking,
-)
+from tests.loopback.faults import ERRORS, STREAM_ERRORS, dropped, max_tokens, refused, slow, stream_ends, thinking
 
 MODEL = "us.anthropic.claude-haiku-4-5"
 ASK: dict[str, Any] = {"modelId": MODEL, "messages": [{"role": "user", "content": [{"text": "Hello?"}]}]}
@@ -184,10 +171,7 @@ def test_thinking_comes_before_the_text_in_all_four_forms():
 
         chunks = chunks_of(runtime.invoke_model_with_response_stream(**INVOKE))
         starts = [chunk for chunk in chunks if chunk["type"] == "content_block_start"]
-        assert [(chunk["index"], chunk["content_block"]["type"]) for chunk in starts] == [
-            (0, "thinking"),
-            (1, "text"),
-        ]
+        assert [(chunk["index"], chunk["content_block"]["type"]) for chunk in starts] == [(0, "thinking"), (1, "text")]
 
 
 @pytest.mark.parametrize(("keep", "left"), [(5, "One t"), (0, "")])
@@ -244,10 +228,7 @@ def test_as_a_program(tmp_path):
             {
                 "answers": {
                     "bedrock-runtime.Converse": {"reply": {"text": "Hello."}},
-                    "bedrock-runtime.CountTokens": [
-                        {"inputTokens": 3},
-                        {"error": ["ValidationException", 400, "no"]},
-                    ],
+                    "bedrock-runtime.CountTokens": [{"inputTokens": 3}, {"error": ["ValidationException", 400, "no"]}],
                 },
                 "faults": [{"fault": "refused", "with": ["per day"], "operation": "Converse", "calls": [2]}],
                 "seed": 3,

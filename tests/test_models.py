@@ -33,11 +33,7 @@ def listed(tmp_path, change):
         recording.date = "2026-11-22"
         call = "bedrock.ListFoundationModels"
         recording.add(
-            {
-                "call": call,
-                "request": {"byProvider": "anthropic"},
-                "body": {"json": {"modelSummaries": models_}},
-            }
+            {"call": call, "request": {"byProvider": "anthropic"}, "body": {"json": {"modelSummaries": models_}}}
         )
         for number, page in enumerate(profile_pages):
             request = {"typeEquals": "SYSTEM_DEFINED", **({"nextToken": str(number)} if number else {})}

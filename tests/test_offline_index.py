@@ -156,11 +156,7 @@ def test_any_text_is_a_question(question, tmp_path_factory):
 
 def test_odd_pdfs_are_named_and_skipped(folder, capfd):
     good = (folder / "undated.pdf").read_bytes()
-    for name, content in {
-        "empty.pdf": b"",
-        "noise.PDF": b"no PDF",
-        "cut.pdf": good[: len(good) // 3],
-    }.items():
+    for name, content in {"empty.pdf": b"", "noise.PDF": b"no PDF", "cut.pdf": good[: len(good) // 3]}.items():
         (folder / name).write_bytes(content)
     (folder / "._undated.pdf").write_bytes(b"what macOS leaves beside a file")
     (folder / "folder.pdf").mkdir()
@@ -170,14 +166,7 @@ def test_odd_pdfs_are_named_and_skipped(folder, capfd):
     write_pdf(folder / "locked.pdf", "The walrus sleeps.", password="secret")
     write_pdf(folder / "open.pdf", "The walrus sleeps on the pier.", password="")
     index = open_index(folder)
-    assert set(index.skipped) == {
-        "empty.pdf",
-        "noise.PDF",
-        "cut.pdf",
-        "folder.pdf",
-        "scanned.pdf",
-        "locked.pdf",
-    }
+    assert set(index.skipped) == {"empty.pdf", "noise.PDF", "cut.pdf", "folder.pdf", "scanned.pdf", "locked.pdf"}
     assert "scanned" in index.skipped["scanned.pdf"] and "password" in index.skipped["locked.pdf"]
     assert "walrus" in texts(ask(index, "walrus"))[0] and capfd.readouterr() == ("", "")
 
@@ -205,11 +194,7 @@ def test_the_same_answer_whatever_the_threads_and_the_hash_seed():
     )
     answers = set()
     for number in ("1", "2"):
-        env = os.environ | {
-            "OPENBLAS_NUM_THREADS": number,
-            "OMP_NUM_THREADS": number,
-            "PYTHONHASHSEED": number,
-        }
+        env = os.environ | {"OPENBLAS_NUM_THREADS": number, "OMP_NUM_THREADS": number, "PYTHONHASHSEED": number}
         run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True)
         answers.add(run.stdout)
     assert len(answers) == 1

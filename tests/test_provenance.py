@@ -1,6 +1,7 @@
 """Every recorded answer says where it comes from, and has the form that the service's model gives it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anthropic.types
@@ -10,6 +11,8 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError, create_parser
 from botocore.validate import ParamValidator
+from detect_secrets.core.scan import scan_file
+from detect_secrets.settings import transient_settings
 
 from helpers.replay import ORIGINS, response
 from helpers.replay.index import open_index
@@ -107,15 +110,32 @@ def test_nothing_secret_or_private_is_in_a_recording(path):
     assert not any(word in text for word in ("/home/", "/Users/", "/work/", "/root/"))
 
 
+# Kinds of secrets that a scanner of its own looks for. Not entropy: digests of pictures look like keys to it.
+SCANNED = ("AWSKeyDetector", "GitHubTokenDetector", "JwtTokenDetector", "OpenAIDetector", "PrivateKeyDetector",
+           "SlackDetector", "BasicAuthDetector")  # fmt: skip
+
+
+def scanned(path: Path) -> set[str]:
+    """Kinds of secrets that detect-secrets finds in a file."""
+    with transient_settings({"plugins_used": [{"name": name} for name in SCANNED], "filters_used": []}):
+        return {found.type for found in scan_file(str(path))}
+
+
+@NAMED
+def test_a_scanner_finds_no_secret_either(path):
+    assert scanned(path) == set()
+
+
+def test_control_the_scanner_finds_a_planted_secret(tmp_path):
+    planted = tmp_path / "x.json"
+    planted.write_text('{"key": "AKIAQWERTYUIOPASDFGH", "token": "ghp_' + "a1B2" * 9 + '"}')
+    assert scanned(planted) == {"AWS Access Key", "GitHub Token"}
+
+
 def _good() -> dict[str, Any]:
     usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
     message = {"role": "assistant", "content": [{"text": "hi"}]}
-    body = {
-        "output": {"message": message},
-        "stopReason": "end_turn",
-        "usage": usage,
-        "metrics": {"latencyMs": 1},
-    }
+    body = {"output": {"message": message}, "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1}}
     marks = {"origin": "model", "estimated": ["usage", "latency"]}
     return {"call": "bedrock-runtime.Converse", **marks, "request": {}, "body": {"json": body}}
 
@@ -125,11 +145,7 @@ def test_control_what_is_wrong_is_found():
     assert "origin None" in provenance_problem({k: v for k, v in _good().items() if k != "origin"})
     assert "answer of the model" in provenance_problem({**_good(), "origin": "api-model"})
     assert "estimates" in provenance_problem({**_good(), "estimated": []})
-    for change in (
-        {"stopReason": 7},
-        {"usage": {"inputTokens": "many"}},
-        {"output": {"message": {"role": "x"}}},
-    ):
+    for change in ({"stopReason": 7}, {"usage": {"inputTokens": "many"}}, {"output": {"message": {"role": "x"}}}):
         body = {"json": {**_good()["body"]["json"], **change}}
         assert form_problem({**_good(), "body": body}) != "", change
     stream = [{"event": "contentBlockDelta", "data": {"delta": {"text": 5}}}]

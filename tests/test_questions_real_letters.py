@@ -59,10 +59,7 @@ def test_the_list_is_sound(index: Index) -> None:
 def test_hit_at_5_of_the_default_search(index: Index, report: Callable[[str], None]) -> None:
     figures: dict[str, float] = {}
     lines = []
-    for name, search in {
-        "default": {},
-        "SEMANTIC": {"overrideSearchType": "SEMANTIC"},
-    }.items():
+    for name, search in {"default": {}, "SEMANTIC": {"overrideSearchType": "SEMANTIC"}}.items():
         for part in ("development", "held_out", "all"):
             rows = [_found(index, row, search) for row in QUESTIONS if part in (row["set"], "all")]
             figures[f"{name} {part}"] = sum(map(any, rows)) / len(rows)

@@ -342,10 +342,7 @@ def test_some_requests_are_renewed_the_others_stay_and_what_is_asked_no_more_goe
     path = small(copied, [*SMALL[:2], SMALL[2].replace("'plum'", "'pink'")])
     codes, calls = record_notebook(copied, path, says(2), only="about blue", passes=[record.collect])
     assert codes == [0]
-    assert {call.params["messages"][0]["content"][0]["text"] for call in calls} == {
-        "about blue",
-        "about pink",
-    }
+    assert {call.params["messages"][0]["content"][0]["text"] for call in calls} == {"about blue", "about pink"}
     new = {"blue", "pink"}
     assert texts(copied) == sorted(f"about {c}, version {1 + (c in new)}" for c in ["red", "green", "cyan", *new])
 

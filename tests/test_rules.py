@@ -7,6 +7,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from helpers.explain import explain
 from tests.loopback import Reply, Script, Service
 from tests.loopback.rules import RULES, RuleBook
 
@@ -36,25 +37,12 @@ def body(**more):
 def search(condition):
     """A Retrieve request with a filter."""
     settings = {"vectorSearchConfiguration": {"filter": condition}}
-    return {
-        "knowledgeBaseId": "KB12345678",
-        "retrievalQuery": {"text": "?"},
-        "retrievalConfiguration": settings,
-    }
+    return {"knowledgeBaseId": "KB12345678", "retrievalQuery": {"text": "?"}, "retrievalConfiguration": settings}
 
 
 CACHED = [{"text": "short"}, {"cachePoint": {"type": "default"}}, {"text": "?"}]
-USAGE = {
-    "inputTokens": 1,
-    "outputTokens": 1,
-    "totalTokens": 2,
-    "cacheReadInputTokens": 9,
-    "cacheWriteInputTokens": 9,
-}
-MESSAGE = {
-    "output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}},
-    "stopReason": "end_turn",
-}
+USAGE = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2, "cacheReadInputTokens": 9, "cacheWriteInputTokens": 9}
+MESSAGE = {"output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}}, "stopReason": "end_turn"}
 METADATA = {"x-amz-bedrock-kb-document-page-number": 0.0}
 ARN = "arn:aws:bedrock:us-east-1:111122223333:model-invocation-job/abcdefghijkl"
 ANSWERS = {
@@ -91,11 +79,7 @@ BROKEN = {
     18: ("get_foundation_model_availability", {"modelId": "anthropic.claude-sonnet-5-5"}, None),
     19: ("create_model_invocation_job", {**JOB, "roleArn": "name-of-a-role"}, JOB),
 }  # fmt: skip
-SERVICES = {
-    "converse": "bedrock-runtime",
-    "count_tokens": "bedrock-runtime",
-    "retrieve": "bedrock-agent-runtime",
-}
+SERVICES = {"converse": "bedrock-runtime", "count_tokens": "bedrock-runtime", "retrieve": "bedrock-agent-runtime"}
 
 
 @pytest.fixture
@@ -144,3 +128,10 @@ def test_every_rule_has_a_source_and_is_tried(report):
     report("\n".join([f"{len(RULES)} rules of the service:", *lines]))
     assert all(rule.source and rule.says and rule.checked for rule in RULES)
     assert len({rule.number for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.refuses and rule.sure], ids=lambda rule: rule.number)
+def test_a_learner_is_told_what_a_refusal_means_and_what_to_do(rule):
+    code, _, text = rule.error
+    told = explain(ClientError({"Error": {"Code": code, "Message": text}}, rule.calls))
+    assert told and "Next: " in str(told) and "{" not in str(told)

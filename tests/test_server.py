@@ -52,10 +52,7 @@ REQUEST = {
     "additionalModelRequestFields": {"top_k": 5},
     "outputConfig": {
         "effort": "low",
-        "textFormat": {
-            "type": "json_schema",
-            "structure": {"jsonSchema": {"name": "n", "schema": json.dumps(SCHEMA)}},
-        },
+        "textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"name": "n", "schema": json.dumps(SCHEMA)}}},
     },
 }
 
@@ -236,10 +233,7 @@ def eyes_and_memory(body):
 def forgets(body):
     """One whose server drops what does not fit, and that sees nothing."""
     answer = {**eyes_and_memory(body), "content": [{"type": "text", "text": "?"}]}
-    return {
-        **answer,
-        "usage": {**answer["usage"], "input_tokens": min(4000, answer["usage"]["input_tokens"])},
-    }
+    return {**answer, "usage": {**answer["usage"], "input_tokens": min(4000, answer["usage"]["input_tokens"])}}
 
 
 def fails_with(fault):

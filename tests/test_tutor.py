@@ -40,12 +40,7 @@ def after(*sources, **names):
         "START": [],
         "ROOM": 16_000,
     }
-    scope |= {
-        "program": sandbox.program(ANSWER),
-        "says": lambda role, text: text,
-        "settings": settings,
-        **names,
-    }
+    scope |= {"program": sandbox.program(ANSWER), "says": lambda role, text: text, "settings": settings, **names}
     scope["ask"] = lambda conversation, *_, **__: asked.append(conversation[-1]) or answers()[3, 16_000]
     scope["PROMPTS"] = json.loads((ROOT / "data/tutor/prompts.json").read_text(encoding="utf-8"))
     for source in (cell("def failed").partition("run_layers")[0], *sources):

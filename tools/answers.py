@@ -54,10 +54,7 @@ def listen(folder: str) -> None:
             if PENDING not in (here / "request.json").read_text(encoding="utf-8"):
                 write_prompt(call, params, here)
             # The cell goes on with a mark in place of the answer, so that one run finds every open request.
-            return {
-                "origin": "none",
-                "body": _body(call, params["modelId"], PENDING, False, {"inputTokens": 0}),
-            }
+            return {"origin": "none", "body": _body(call, params["modelId"], PENDING, False, {"inputTokens": 0})}
 
     replay.Replay.answer = noting  # type: ignore[method-assign]
 
@@ -69,12 +66,7 @@ def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, 
         limit = params.get("inferenceConfig", {}).get("maxTokens", 4096)
         form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
         schema = form.get("schema", "{}")  # in a stored request its text stands opened
-        return (
-            system,
-            params["messages"],
-            limit,
-            schema["json"] if isinstance(schema, dict) else json.loads(schema),
-        )
+        return (system, params["messages"], limit, schema["json"] if isinstance(schema, dict) else json.loads(schema))
     body = json.loads(params["body"])
     return body.get("system", ""), body["messages"], body["max_tokens"], {}
 
@@ -195,14 +187,7 @@ def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int])
     match call.partition(".")[2]:
         case "Converse":
             message = {"role": "assistant", "content": [{"text": text}]}
-            return {
-                "json": {
-                    "output": {"message": message},
-                    "stopReason": stop,
-                    "usage": usage,
-                    "metrics": metrics,
-                }
-            }
+            return {"json": {"output": {"message": message}, "stopReason": stop, "usage": usage, "metrics": metrics}}
         case "ConverseStream":
             events = [{"event": "messageStart", "data": {"role": "assistant"}}]
             deltas = [{"contentBlockIndex": 0, "delta": {"text": piece}} for piece in pieces]

@@ -59,10 +59,7 @@ def main(letters: Path = LETTERS) -> int:
         try:
             print(f"{entry['name']}: {fetch(entry, letters / 'originals')}")
         except (URLError, http.client.HTTPException) as error:  # cut off, or no answer at all
-            print(
-                f"{entry['name']}: {entry['url']} gave no whole answer ({error}). Are you online?",
-                file=sys.stderr,
-            )
+            print(f"{entry['name']}: {entry['url']} gave no whole answer ({error}). Are you online?", file=sys.stderr)
             return 1
         except (OSError, ValueError) as error:
             print(error, file=sys.stderr)

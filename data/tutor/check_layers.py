@@ -68,10 +68,7 @@ def check_network(answer, results):
         ("output shape", "pass" if output.shape == (10, 10) else f"{output.shape}, not (10, 10)"),
         ("rows sum to one", "pass" if np.allclose(output.sum(axis=-1), 1) else "they do not"),
         ("same seed, same output", "pass" if same else "two networks made alike differ"),
-        (
-            "layers in turn",
-            "pass" if np.allclose(x, output) else "`layers` do not give what forward(x) gives",
-        ),
+        ("layers in turn", "pass" if np.allclose(x, output) else "`layers` do not give what forward(x) gives"),
     ]
 
 

@@ -21,12 +21,7 @@ CHARACTERS, OVERLAP = 1500, 400  # of a passage, about 300 tokens as in 03; shar
 DIMENSIONS, FITTED = 100, 2000  # of the latent space; passages at most that it is fitted on
 FEATURES = 50_000  # the most frequent words and pairs, and as many runs of letters: a bound for large folders
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # scripts without spaces: each character counts as a word
-_ENDS = [
-    r"(?<=[.!?])[”’\"')\]]*\s+(?=[A-Z“‘\"'($€£\d•◦])",
-    r"(?<=[。！？])",
-    r"\s",
-    "",
-]  # where a passage may end
+_ENDS = [r"(?<=[.!?])[”’\"')\]]*\s+(?=[A-Z“‘\"'($€£\d•◦])", r"(?<=[。！？])", r"\s", ""]  # where a passage may end
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "equals": operator.eq,
     "notEquals": operator.ne,

@@ -133,10 +133,7 @@ def kernel_walls(libc: Any, work: str) -> list[str]:
     allow, deny, unknown = ((end, 0, 0, what) for what in (0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS))
     steps = [(load, 0, 0, 4), (equal, 1, 0, machine), deny, (load, 0, 0, 0), (at_least, 0, 1, 1 << 30), deny]
     steps += [step for number in refused for step in ((equal, 0, 1, number), deny)]
-    steps += [
-        (equal, 0, 1, 435),
-        unknown,
-    ]  # clone3 hides its flags from a filter: the C library then takes clone
+    steps += [(equal, 0, 1, 435), unknown]  # clone3 hides its flags from a filter: the C library then takes clone
     steps += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 1, 0, 0x10000), deny, allow]  # CLONE_THREAD
     filters = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     program_ = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(filters)))

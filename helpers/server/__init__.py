@@ -63,11 +63,7 @@ class Server(replay.Replay):
             raise WorkshopError(f"{self.url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.")
         self.whose = f"{settings().server_model} at {address.netloc}"
         self._not = "Amazon Bedrock" if address.hostname == ANTHROPIC else "Claude"
-        self._headers = {
-            "content-type": "application/json",
-            "accept-encoding": "identity",
-            "x-api-key": key or "none",
-        }
+        self._headers = {"content-type": "application/json", "accept-encoding": "identity", "x-api-key": key or "none"}
         self._headers["anthropic-version"] = "2023-06-01"
         if key and address.hostname != ANTHROPIC:  # some providers want it so
             self._headers["authorization"] = f"Bearer {key}"
@@ -148,11 +144,7 @@ class Server(replay.Replay):
 
 
 def _whole(request: AWSPreparedRequest, status: int, body: Json, error: str = "") -> AWSResponse:
-    entry = {
-        "body": {"json": body},
-        "status": status,
-        "headers": {"x-amzn-errortype": error} if error else {},
-    }
+    entry = {"body": {"json": body}, "status": status, "headers": {"x-amzn-errortype": error} if error else {}}
     return replay.response(request.url, entry)
 
 

@@ -67,9 +67,5 @@ def _json() -> Row:
     try:
         json.loads(text[text.index("{") : text.rindex("}") + 1])
     except ValueError:
-        return (
-            "JSON",
-            f"{text.strip()[:40]!r}",
-            "lesson 01 asks for JSON: expect repairs, or choose another model",
-        )
+        return ("JSON", f"{text.strip()[:40]!r}", "lesson 01 asks for JSON: expect repairs, or choose another model")
     return ("JSON", "an object came back", "")

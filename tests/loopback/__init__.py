@@ -14,15 +14,4 @@ from tests.loopback.replies import Reply
 from tests.loopback.script import Script
 from tests.loopback.service import Service
 
-__all__ = [
-    "Answer",
-    "NoAnswer",
-    "On",
-    "Raw",
-    "Reply",
-    "Script",
-    "Service",
-    "ServiceError",
-    "Source",
-    "first_of",
-]
+__all__ = ["Answer", "NoAnswer", "On", "Raw", "Reply", "Script", "Service", "ServiceError", "Source", "first_of"]

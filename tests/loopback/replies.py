@@ -113,10 +113,7 @@ def changed(operation: str, result: Result, thinking: str = "", keep: int | None
             body = _opened(result["body"])
             block = {"type": "thinking", "thinking": thinking, "signature": _SIGNATURE}
             content = [block] * bool(thinking) + cut.blocks(body["content"])
-            return {
-                **result,
-                "body": {**body, "content": content, "stop_reason": stop or body["stop_reason"]},
-            }
+            return {**result, "body": {**body, "content": content, "stop_reason": stop or body["stop_reason"]}}
         case "ConverseStream":
             return {**result, "stream": _changed_events(result["stream"], thinking, cut, stop)}
         case "InvokeModelWithResponseStream":

@@ -50,11 +50,7 @@ def opensearch() -> ServiceModel:
         {
             "metadata": {"protocol": "rest-json", "signingName": "aoss", "endpointPrefix": "aoss"},
             "operations": {
-                method: {
-                    "name": method,
-                    "http": {"method": method, "requestUri": http},
-                    "input": {"shape": "Request"},
-                }
+                method: {"name": method, "http": {"method": method, "requestUri": http}, "input": {"shape": "Request"}}
                 for method in METHODS
             },
             "shapes": {

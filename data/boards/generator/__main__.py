@@ -26,14 +26,7 @@ SEED = 2024
 REACH = 1.6  # a defect changes no pixel further than this from its middle, mm
 BOARDS = Path(__file__).resolve().parent.parent
 FONT = BOARDS / "fonts" / "NotoSansCJKsc-Regular-subset.otf"
-CHART_SEEDS = {
-    "missing_hole": 7,
-    "mouse_bite": 3,
-    "open_circuit": 5,
-    "short": 3,
-    "spur": 3,
-    "spurious_copper": 7,
-}
+CHART_SEEDS = {"missing_hole": 7, "mouse_bite": 3, "open_circuit": 5, "short": 3, "spur": 3, "spurious_copper": 7}
 SPUR_SEED = 22
 PAIRS = (
     ("design_a", ("open_circuit", "spurious_copper")),

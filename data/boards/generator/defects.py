@@ -201,21 +201,14 @@ def _spur(board: Artwork, site: _Site, rng: np.random.Generator) -> Made:
         length = rng.uniform(0.28, 0.55)
         tip = (x + nx * (edge + length) + ux * lean * length, y + ny * (edge + length) + uy * lean * length)
         stub = _bar(
-            (x + nx * (edge - 0.06), y + ny * (edge - 0.06)),
-            tip,
-            rng.uniform(0.22, 0.3),
-            rng.uniform(0.1, 0.16),
-            rng,
+            (x + nx * (edge - 0.06), y + ny * (edge - 0.06)), tip, rng.uniform(0.22, 0.3), rng.uniform(0.1, 0.16), rng
         )
         free = stub.buffer(GAP)
         others = [piece for t in board.tracks if t is not track and t.layer == 0 for piece in [t.copper]]
         others += list(board.pour)
         if free.intersects(site.hidden) or any(free.intersects(p) for p in others) or not site.inner.contains(stub):
             return None
-        return board.edited(added=(*board.added, stub)), (
-            x + nx * (edge + length / 2),
-            y + ny * (edge + length / 2),
-        )
+        return board.edited(added=(*board.added, stub)), (x + nx * (edge + length / 2), y + ny * (edge + length / 2))
     return None
 
 

@@ -76,31 +76,12 @@ def relay_board() -> Artwork:
         fp.chip("R4", (23.6, 2.3), 0, ["OUT", "LED"], "0805"),
         fp.chip("D2", (28.9, 2.3), 180, [g, "LED"], "0805"),
     ]
-    silk = [
-        *text("RELAY 10A 250V", 20.9, 27.2, 0.9),
-        *text("12V DC", 4.5, 21.6, 0.9),
-    ]
+    silk = [*text("RELAY 10A 250V", 20.9, 27.2, 0.9), *text("12V DC", 4.5, 21.6, 0.9)]
     board = _finish(
-        "relay_board",
-        38,
-        28,
-        "blue",
-        "tin",
-        parts,
-        silk,
-        {"COM": 1.5, "NO": 1.5, "NC": 1.5, v: 0.5, "COIL": 0.5},
+        "relay_board", 38, 28, "blue", "tin", parts, silk, {"COM": 1.5, "NO": 1.5, "NC": 1.5, v: 0.5, "COIL": 0.5}
     )
     area = shapely.Polygon(
-        [
-            (0.5, 0.5),
-            (37.5, 0.5),
-            (37.5, 5.0),
-            (31.0, 5.0),
-            (27.0, 10.5),
-            (19.0, 10.5),
-            (19.0, 27.5),
-            (0.5, 27.5),
-        ]
+        [(0.5, 0.5), (37.5, 0.5), (37.5, 5.0), (31.0, 5.0), (27.0, 10.5), (19.0, 10.5), (19.0, 27.5), (0.5, 27.5)]
     )
     return _pour(board, area.intersection(shapely.box(0.5, 0.5, 37.5, 27.5)))
 
@@ -116,24 +97,7 @@ def serial_adapter() -> Artwork:
             "U1",
             (14.0, 19.6),
             0,
-            [
-                "C1P",
-                "VP",
-                "C1N",
-                "C2P",
-                "C2N",
-                "VN",
-                "T2O",
-                "R2I",
-                "CTS",
-                "RTS",
-                "TXD",
-                "RXD",
-                "R1I",
-                "T1O",
-                g,
-                v,
-            ],
+            ["C1P", "VP", "C1N", "C2P", "C2N", "VN", "T2O", "R2I", "CTS", "RTS", "TXD", "RXD", "R1I", "T1O", g, v],
         ),
         fp.dip("U2", (14.6, 8.8), 0, ["ROP", "REN", "DEN", "DIP", g, "A", "B", v]),
         fp.header("J2", (26.6, 24.4), 0, ["T1O", "R1I", "T2O", "R2I"]),
@@ -153,10 +117,7 @@ def serial_adapter() -> Artwork:
         fp.chip("R6", (21.0, 3.0), 0, ["DIP", "TXD"]),
         fp.chip("R7", (28.2, 3.0), 0, ["REN", "DEN"]),
     ]
-    silk = [
-        *text("A", 29.0, 8.7, 0.9),
-        *text("B", 29.0, 13.7, 0.9),
-    ]
+    silk = [*text("A", 29.0, 8.7, 0.9), *text("B", 29.0, 13.7, 0.9)]
     return _finish("serial_adapter", 38, 28, "black", "gold", parts, silk, {v: 0.4})
 
 

@@ -76,14 +76,7 @@ def soic(ref: str, at: Point, rotation: int, nets: Sequence[str]) -> Part:
     edge = -left + 0.6
     lines = [
         [(-edge, 1.6), (edge, 1.6), (edge, -1.6), (-edge, -1.6), (-edge, -0.5)],
-        [
-            (-edge, -0.5),
-            (-edge + 0.5, -0.35),
-            (-edge + 0.65, 0.0),
-            (-edge + 0.5, 0.35),
-            (-edge, 0.5),
-            (-edge, 1.6),
-        ],
+        [(-edge, -0.5), (-edge + 0.5, -0.35), (-edge + 0.65, 0.0), (-edge + 0.5, 0.35), (-edge, 0.5), (-edge, 1.6)],
     ]
     return _place(ref, at, rotation, pads, lines, centred=True)
 

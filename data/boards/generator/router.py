@@ -92,13 +92,7 @@ def _try(board: Artwork, order: list[str], planes: frozenset[str], widths: dict[
         for pad in board.pads:
             layers = (0, 1) if pad.drill else (0,)
             grid.claim(
-                layers,
-                (pad.x, pad.y),
-                (pad.x, pad.y),
-                (pad.w / 2, pad.h / 2),
-                0,
-                number.get(pad.net, BLOCKED),
-                width,
+                layers, (pad.x, pad.y), (pad.x, pad.y), (pad.w / 2, pad.h / 2), 0, number.get(pad.net, BLOCKED), width
             )
         for hole in board.holes:
             grid.claim((0, 1), (hole.x, hole.y), (hole.x, hole.y), (0, 0), hole.diameter / 2 + 0.3, BLOCKED, width)
