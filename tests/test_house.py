@@ -10,7 +10,9 @@ import pytest
 
 from helpers.settings import ROOT
 
-LINES, FILES, LONGEST = 1800, 24, 220
+# Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
+LINES, FILES, LONGEST = 2430, 24, 220
+SERVER_LINES, SERVER_FILES = 415, 3
 # The rooms, from the ground up; a module may import from its own room and from those before it.
 ROOMS = ("errors", "settings", "replay", "clients", "models", "explain", "knowledge_base", "retrieval", "workshop")
 LOADS = """
@@ -59,7 +61,9 @@ def circle(folder: Path) -> list[str]:
 def test_helpers_are_read_in_one_sitting(report):
     lengths = {name: len(path.read_text().splitlines()) for name, path in modules(ROOT / "helpers").items()}
     report(f"helpers: {sum(lengths.values())} lines in {len(lengths)} files, the longest {max(lengths.values())}")
-    assert sum(lengths.values()) <= LINES and len(lengths) <= FILES and max(lengths.values()) <= LONGEST
+    server = [length for name, length in lengths.items() if name.startswith("helpers.server")]
+    assert sum(server) <= SERVER_LINES and len(server) <= SERVER_FILES and max(lengths.values()) <= LONGEST
+    assert sum(lengths.values()) - sum(server) <= LINES and len(lengths) - len(server) <= FILES
 
 
 def test_imports_run_one_way():

