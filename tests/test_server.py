@@ -11,7 +11,10 @@ from langchain_aws import ChatBedrockConverse
 from helpers import checks, clients, models, retrieval, workshop
 from helpers.errors import WorkshopError
 from helpers.explain import explain
+from helpers.replay.recording import Recording
+from helpers.settings import ROOT
 from tests.messages_server import USAGE, Fails, MessagesServer, says
+from tools.notebooks import FOLDER, environment, execute
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PARTS = [
@@ -265,3 +268,40 @@ def test_what_bedrock_alone_has_is_refused_in_one_sentence(start):
     guard = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
     with pytest.raises(WorkshopError, match="guardrailConfig is a part of Amazon Bedrock"):
         runtime.converse(modelId=model.id, messages=REQUEST["messages"][:1], guardrailConfig=guard)
+
+
+def sides(message):
+    """A turn as both sides say it: role, and its texts and kinds of parts."""
+    content = message["content"]
+    parts = [content] if isinstance(content, str) else [part.get("text", "picture") for part in content]
+    return message["role"], tuple(parts)
+
+
+def recorded(lesson):
+    """A model that gives the lesson's recorded answers, by the conversation."""
+    book = {}
+    for entry in Recording(ROOT / f"data/recordings/{lesson}.json").entries:
+        if entry["call"].startswith("bedrock-runtime."):
+            body = entry["request"].get("body", {}).get("json", entry["request"])
+            stored, events = entry["body"].get("json", {}), entry["body"].get("events", [])
+            message = stored.get("output", {}).get("message", stored)
+            texts = [part["text"] for part in message.get("content", [])]
+            texts += [event["data"].get("delta", {}).get("text", "") for event in events]
+            book[tuple(map(sides, body["messages"]))] = "".join(texts)
+
+    def answer(body):
+        text = book[tuple(map(sides, body["messages"]))]
+        return {"content": [{"type": "text", "text": text}], "usage": USAGE}
+
+    return answer
+
+
+def test_a_lesson_runs_to_its_end_and_says_under_each_cell_who_answered():
+    path = FOLDER / "04_financial_rag.ipynb"
+    with MessagesServer(recorded(path.stem)) as server:
+        asked = {"WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
+        outcome = execute(path, {**environment("server"), **asked})
+    assert not outcome.error and server.problems == [] and len(server.requests) == 17
+    cells = [cell for cell in outcome.notebook.cells if cell.cell_type == "code"]
+    signed = [cell for cell in cells if any("[answered " in output.get("text", "") for output in cell.outputs)]
+    assert len(signed) == 8 and all("by small at 127.0.0.1" in str(cell.outputs) for cell in signed)
