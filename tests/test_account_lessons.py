@@ -14,9 +14,11 @@ def code(notebook):
 
 
 @pytest.mark.parametrize("store", record_account.STORES)
-def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one(store, tmp_path):
-    outcomes, left = record_account.run(store, tmp_path, record=True)
+def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one(store, tmp_path, report):
+    outcomes, left, met = record_account.run(store, tmp_path, record=True)
     assert left == {} and [outcome.error for outcome in outcomes] == ["", ""]
+    report(f"rules of the service that 03 and 99 meet ({store}): {', '.join(map(str, sorted(met)))}")
+    assert met == {6, 8, 10}  # 11 refuses nobody: lesson 03 makes the role first
     for lesson, outcome in zip(record_account.LESSONS, outcomes, strict=True):
         path = FOLDER / f"{lesson}.ipynb"
         if store == "opensearch":

@@ -38,7 +38,7 @@ def main(target: Path = RECORDINGS) -> int:
     """Record both lessons for both stores into the folder `target`; 1 if a run failed or left something."""
     for store in STORES:
         with tempfile.TemporaryDirectory() as folder:
-            outcomes, left = run(store, Path(folder), record=True)
+            outcomes, left, _ = run(store, Path(folder), record=True)
             print(*map(line, outcomes), sep="\n")
             if left or any(outcome.error for outcome in outcomes):
                 print(f"left behind: {left}")
@@ -48,8 +48,8 @@ def main(target: Path = RECORDINGS) -> int:
     return 0
 
 
-def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], dict[str, list[str]]]:
-    """Both lessons live, one after the other, and what the account holds at the end."""
+def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
+    """Both lessons live, one after the other; what the account holds at the end, and the rules that were met."""
     with together(Account(polls=2, forbidden=1, not_ready=["role"])) as service:
         env = {
             **environment("live"),
@@ -64,7 +64,7 @@ def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], 
         before = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
         before += "\nfrom tools import recorder; recorder.install()" if record else ""
         outcomes = [execute(FOLDER / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
-        return outcomes, service.left()
+        return outcomes, service.left(), service.account.rules.met
 
 
 def keep(fresh: Recording, path: Path) -> None:
