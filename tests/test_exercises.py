@@ -54,6 +54,85 @@ def test_the_unedited_starter_says_not_yet_and_the_solution_says_done(lesson):
     assert {last_line_printed(cell) for cell in answers.values()} == {"done"}
 
 
+# What a learner may write for each exercise: a line of the solution, and what stands there instead. Wrong answers
+# hold the short cuts that come to mind; right ones are another way than the solution's.
+BOX, CHUNKS = "box = left, top, right, bottom = ", "tokens, overlap = "
+LEVELS, OVERLAP = '[{"maxTokens": 1500}, {"maxTokens": 300}]', '"overlapTokens": 60'
+POOL, ASKED = "np.mean(window)", 'my_question = "What did Amazon do for its employees?"'
+OURS = "return [name for name, tags in things.items() if own and ours.items() <= tags.items()]"
+FIXED = (
+    '"chunkingStrategy": "HIERARCHICAL", "fixedSizeChunkingConfiguration": {"maxTokens": 300, "overlapPercentage": 9}'
+)
+ANSWERS = {
+    ("01", "1"): (
+        BOX + "930, 385, 1250, 632",
+        [BOX + each for each in ("0, 0, 700, 1039", "0, 0, 14000, 10390", "0, 0, 400, 300", "1000, 0, 1300, 300")],
+        [BOX + each for each in ("900, 390, 1290, 660", "960, 400, 1240, 640")],
+    ),
+    ("02", "1"): (
+        POOL,
+        ["np.max(window)", 'np.mean(window)").replace("np.max(x,", "np.mean(x,', "window"],
+        ["np.min(window)", "(np.max(window) + 1)"],
+    ),
+    ("03", "1"): (
+        CHUNKS + "80, 45",
+        [CHUNKS + each for each in ("75, 0", "80, 20", "80, 60", "60, 45", "120, 50")],
+        [CHUNKS + each for each in ("80, 50", "75, 45")],
+    ),
+    ("03", "2"): (
+        LEVELS,
+        ['[{"maxTokens": 300}, {"maxTokens": 1500}]', '[{"maxTokens": 1500}]', "[1500, 300]"],
+        ['list(map(lambda size: {"maxTokens": size}, (1500, 300)))', "[dict(maxTokens=1500), dict(maxTokens=300)]"],
+    ),
+    ("03", "2, more"): (OVERLAP, ['"overlapTokens": 0', '"overlapTokens": 30', '"overlapTokens": "60"'], []),
+    ("03", "2, kind"): ('"chunkingStrategy": "HIERARCHICAL"', ['"chunkingStrategy": "NONE"', FIXED], []),
+    ("04", "1"): (
+        ASKED + "  # Exercise 1\nmy_years = [2021]",
+        [
+            ASKED + "\nmy_years = []",
+            ASKED + "\nmy_years = [2020, 2021]",
+            ASKED + "\nmy_years = [2022]",
+            'my_question = "What happened to employees in 2021?"\nmy_years = []',
+        ],
+        ['my_question = "How many people work there?"\nmy_years = [2021]', ASKED + "\nmy_years = list({2021})"],
+    ),
+    ("99", "1"): (
+        OURS,
+        [
+            'return [f"claude-workshop-{own}"]',
+            "return [name for name in things if own and own in name]",
+            'return [name for name, tags in things.items() if own and tags.get("workshop-id") == own]',
+            "return [name for name, tags in things.items() if ours.items() <= tags.items()]",
+        ],
+        [
+            "return {name for name, tags in things.items() if own and ours == {key: tags.get(key) for key in ours}}",
+            "return filter(lambda name: own and all(things[name].get(key) == ours[key] for key in ours), things)",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_short_cuts_get_not_yet_and_other_right_answers_get_done(lesson, tmp_path):
+    notebook = nbformat.read(solution_of(lesson), 4)
+    solved, tried = exercises(notebook), []
+    for (start, number), (part, wrong, right) in ANSWERS.items():
+        if lesson.stem.startswith(start):
+            source = solved[number[0]].source
+            assert source.count(part) == 1
+            for text, word in [*((text, "not yet") for text in wrong), *((text, "done") for text in right)]:
+                cell = nbformat.v4.new_code_cell(source.replace(part, text).replace("# Exercise", "#"))
+                tried.append((cell, word, text))
+    assert {number[0] for start, number in ANSWERS if lesson.stem.startswith(start)} == solved.keys()
+    notebook.cells = [*notebook.cells, *(cell for cell, _, _ in tried)]
+    write(notebook, tmp_path / lesson.name)
+    outcome = execute(tmp_path / lesson.name, environment())
+    assert not outcome.error
+    cells = outcome.notebook.cells[-len(tried) :]
+    found = [(text, last_line_printed(cell)) for cell, (_, _, text) in zip(cells, tried, strict=True)]
+    assert found == [(text, word) for _, word, text in tried]
+
+
 # Lessons 01 and 02 take half a minute each; what their exercises accept is tested with the cells alone.
 @pytest.mark.parametrize("lesson", LESSONS[2:], ids=NAMES[2:])
 def test_with_the_solution_pasted_in_the_lesson_says_done(lesson, tmp_path):
