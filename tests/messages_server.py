@@ -66,6 +66,7 @@ class MessagesServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave together
 
     def __init__(self, server: MessagesServer, *args: Any):
         self._own = server

@@ -1,6 +1,7 @@
 """Mode server: what a cell asks of Bedrock goes to a Messages server, and comes back in Bedrock's form."""
 
 import base64
+import hashlib
 import json
 import time
 
@@ -11,11 +12,13 @@ from langchain_aws import ChatBedrockConverse
 from helpers import checks, clients, models, retrieval, workshop
 from helpers.errors import WorkshopError
 from helpers.explain import explain
-from helpers.replay.recording import Recording
-from helpers.settings import ROOT
-from tests.messages_server import USAGE, Fails, MessagesServer, says
+from helpers.replay.recording import Recording, request_of
+from helpers.settings import Settings
+from tests.messages_server import ERRORS, USAGE, Fails, MessagesServer, says
+from tests.test_live_faults import FAST, as_table, under_each
 from tools.notebooks import FOLDER, environment, execute
 
+RECORDINGS = Settings.model_fields["recordings_dir"].default
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PARTS = [
     {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"},
@@ -270,38 +273,82 @@ def test_what_bedrock_alone_has_is_refused_in_one_sentence(start):
         runtime.converse(modelId=model.id, messages=REQUEST["messages"][:1], guardrailConfig=guard)
 
 
+def mark(part):
+    """What tells a part of a turn from others: its text, or the start of its picture's hash as recordings keep it."""
+    if "image" in part:
+        return part["image"]["source"]["bytes"]["sha256"]
+    if part.get("type") == "image":
+        return hashlib.sha256(base64.b64decode(part["source"]["data"])).hexdigest()[:16]
+    return json.dumps(request_of({"text": part["text"]}), sort_keys=True)
+
+
 def sides(message):
-    """A turn as both sides say it: role, and its texts and kinds of parts."""
+    """A turn as both sides say it: role, and the marks of its parts."""
     content = message["content"]
-    parts = [content] if isinstance(content, str) else [part.get("text", "picture") for part in content]
-    return message["role"], tuple(parts)
+    parts = [{"text": content}] if isinstance(content, str) else content
+    marks = [mark(part) for part in parts if "cachePoint" not in part]
+    return message["role"], tuple(marks)
 
 
 def recorded(lesson):
     """A model that gives the lesson's recorded answers, by the conversation."""
     book = {}
-    for entry in Recording(ROOT / f"data/recordings/{lesson}.json").entries:
+    for entry in Recording(RECORDINGS / f"{lesson}.json").entries:
         if entry["call"].startswith("bedrock-runtime."):
             body = entry["request"].get("body", {}).get("json", entry["request"])
             stored, events = entry["body"].get("json", {}), entry["body"].get("events", [])
             message = stored.get("output", {}).get("message", stored)
             texts = [part["text"] for part in message.get("content", [])]
             texts += [event["data"].get("delta", {}).get("text", "") for event in events]
-            book[tuple(map(sides, body["messages"]))] = "".join(texts)
+            stop = [event["data"].get("stopReason") for event in events] + [stored.get("stopReason")]
+            ended = next(filter(None, stop), "end_turn")
+            limit = body.get("max_tokens") or body["inferenceConfig"]["maxTokens"]
+            book[limit, tuple(map(sides, body["messages"]))] = "".join(texts), ended
 
     def answer(body):
-        text = book[tuple(map(sides, body["messages"]))]
-        return {"content": [{"type": "text", "text": text}], "usage": USAGE}
+        text, ended = book[body["max_tokens"], tuple(map(sides, body["messages"]))]
+        return {"content": [{"type": "text", "text": text}], "usage": USAGE, "stop_reason": ended}
 
     return answer
 
 
-def test_a_lesson_runs_to_its_end_and_says_under_each_cell_who_answered():
-    path = FOLDER / "04_financial_rag.ipynb"
+LESSONS = {"01_pcb_defect_inspection": (31, 4), "02_coding_tutor": (), "04_financial_rag": (17, 8)}
+
+
+# Lesson 02 takes half a minute to its end; its cells with calls run in the table of failures below.
+@pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if not lesson.startswith("02")])
+def test_a_lesson_runs_to_its_end_and_says_under_each_cell_who_answered(lesson):
+    asked, cells = LESSONS[lesson]
+    path = FOLDER / f"{lesson}.ipynb"
+    with MessagesServer(recorded(lesson)) as server:
+        choice = {"WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
+        outcome = execute(path, {**environment("server"), **choice})
+    assert not outcome.error and server.problems == [] and len(server.requests) == asked
+    code = [cell for cell in outcome.notebook.cells if cell.cell_type == "code"]
+    signed = [cell for cell in code if any("[answered " in output.get("text", "") for output in cell.outputs)]
+    assert len(signed) == cells and all("by small at 127.0.0.1" in str(cell.outputs) for cell in signed)
+
+
+# The server's answer to every question; (): the recorded one.
+FAULTS = {
+    **{f"status {fault}": (fault,) for fault in ERRORS},
+    "not a Messages API": ("html",),
+    "an error in mid-stream": ("midway",),
+    "a stream that ends early": ("cut",),
+    "no text": (says(""),),
+    "another text": (says("I cannot see the pictures. Here is a poem."),),
+}
+
+
+@pytest.mark.parametrize("path", [FOLDER / f"{lesson}.ipynb" for lesson in LESSONS], ids=LESSONS)
+def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(path, report):
     with MessagesServer(recorded(path.stem)) as server:
-        asked = {"WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
-        outcome = execute(path, {**environment("server"), **asked})
-    assert not outcome.error and server.problems == [] and len(server.requests) == 17
-    cells = [cell for cell in outcome.notebook.cells if cell.cell_type == "code"]
-    signed = [cell for cell in cells if any("[answered " in output.get("text", "") for output in cell.outputs)]
-    assert len(signed) == 8 and all("by small at 127.0.0.1" in str(cell.outputs) for cell in signed)
+
+        def switch(fault=None):
+            server.answer = recorded(path.stem) if fault is None else fault if callable(fault) else fails_with(fault)
+
+        choice = {"WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
+        found = under_each(path, {**environment("server"), **choice}, FAULTS, switch, FAST + "clients.THROTTLED = 3")
+    report("mode server, " + as_table(path.stem, found))
+    assert {each for results in found.values() for each in results} == {"done", "message"}
+    assert set(found["none, afterwards"]) == {"done"} and server.problems == []
