@@ -15,7 +15,6 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
 )
 PACKAGES = ("chromium", "fonts-noto-cjk")
 REASON = "no Chromium here: install it (Debian: apt-get install chromium fonts-noto-cjk), or set CHROMIUM to its path"
@@ -62,8 +61,6 @@ def main() -> int:
 
 def _starts(path: str) -> bool:
     """False for Ubuntu's package that only points to a snap."""
-    if os.name == "nt":  # chrome.exe --version opens a window there
-        return True
     try:
         return subprocess.run([path, "--version"], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

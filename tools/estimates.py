@@ -1,5 +1,6 @@
 """Token counts where nobody counted: rough, and marked as estimates wherever they are shown."""
 
+from itertools import accumulate
 from pathlib import Path
 
 from PIL import Image
@@ -21,17 +22,11 @@ def text_tokens(text: str) -> int:
 
 def cut(text: str, tokens: int) -> str:
     """The beginning of `text` that is estimated at `tokens` tokens."""
-    total = 0.0
-    for position, character in enumerate(text):
-        total += _weight(character)
-        if total > tokens:
-            return text[:position]
-    return text
+    return text[: sum(total <= tokens for total in accumulate(map(_weight, text)))]
 
 
 def image_tokens(path: Path) -> int:
     """Estimated number of tokens of a picture."""
-    with Image.open(path) as image:
-        width, height = image.size
+    width, height = Image.open(path).size
     scale = min(1.0, LONG_SIDE / max(width, height))
     return round(width * height * scale * scale / PIXELS_A_TOKEN)
