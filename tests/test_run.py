@@ -52,6 +52,17 @@ def test_a_notebook_that_fails_says_after_how_many_cells_and_the_others_run(tmp_
     assert again.cells == 0 and again.error
 
 
+@posix
+def test_a_home_that_cannot_be_written_changes_nothing(tmp_path, project):
+    environ = {**environment(), "HOME": "/dev/null/home"}
+    draw = "import matplotlib.pyplot as plt; plt.plot([1, 2]); import helpers.workshop"
+    assert not execute(notebook(tmp_path / "x.ipynb", draw), environ).error
+    stub = project.folder / "python"  # uv keeps its packages in the folder then
+    stub.write_text(stub.read_text().replace("#!/bin/sh\n", '#!/bin/sh\necho "cache $UV_CACHE_DIR" >> log\n'))
+    assert f"cache {project.folder}/build/uv-cache" in project(HOME="/dev/null/home")
+    assert "uv-cache" not in project("dev", HOME=str(tmp_path))
+
+
 def test_a_drawing_backend_of_ones_own_and_an_odd_env_file_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     odd = tmp_path / ".env"
@@ -97,9 +108,9 @@ def project(tmp_path):
     stub.chmod(0o755)
     (folder / "log").touch()
 
-    def make(what="run", background=False, where=folder):
+    def make(what="run", background=False, where=folder, **more):
         command = ["sh", str(where / "tools" / "make_env.sh"), what]
-        options = {"env": {**os.environ, "PYTHON": "./python"}, "stderr": subprocess.PIPE, "text": True}
+        options = {"env": {**os.environ, "PYTHON": "./python", **more}, "stderr": subprocess.PIPE, "text": True}
         if background:
             return subprocess.Popen(command, start_new_session=True, **options)
         (where / "log").write_text("")
