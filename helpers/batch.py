@@ -103,7 +103,7 @@ def _ends_all(error: BaseException) -> bool:
 
 
 def _report(wanted: list[Any], results: Results) -> None:
-    from helpers.explain import explain
+    from helpers.explain import explain  # only here: importing helpers stays light
 
     missing = sum(item not in results for item in wanted)
     if missing:

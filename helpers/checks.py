@@ -2,8 +2,9 @@
 
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,8 +17,7 @@ PYTHON = (3, 11)
 _PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the page: what was looked at, what was found, and what to do (empty: nothing)."""
 
     name: str
@@ -37,20 +37,21 @@ def live() -> list[Row]:
 
     In mode server: what the lessons need of the server. In replay nothing is asked.
     """
+    checks: dict[str, Callable[[], tuple[str, str, str]]] = {}
     if settings().mode == "server":
-        from helpers.server.checks import rows as of_server
+        from helpers.server.checks import CHECKS
 
-        return [Row(*each) for each in of_server()]
+        checks = CHECKS
+    elif settings().mode == "live":
+        checks = {"region": _region, "identity": _identity, "form": _form, "model": _model, "access": _access}
+        checks["knowledge base"] = _knowledge_base
     rows: list[Row] = []
-    if settings().mode == "replay":
-        return rows
-    for check in (_region, _identity, _form, _model, _access, _knowledge_base):
+    for name, check in checks.items():
         try:
-            rows.append(check())
+            rows.append(Row(*check()))
         except (BotoCoreError, ClientError, WorkshopError, ValueError) as error:
-            to_do = str(explain(error) or error).replace("\n", " ")
-            rows.append(Row(check.__name__.strip("_").replace("_", " "), "not ok", to_do))
-            if check in (_region, _identity):
+            rows.append(Row(name, "not ok", str(explain(error) or error).replace("\n", " ")))
+            if name in ("region", "identity", "answer"):
                 break
     return rows
 

@@ -13,7 +13,7 @@ from helpers.settings import ROOT, settings
 FACTS = tomllib.loads((ROOT / "data" / "models.toml").read_text(encoding="utf-8"))
 PRICES = FACTS["prices"]["dollars"]
 # The four counts of a `usage`, in the order of the prices; Converse's names, and those of the Messages API.
-_COUNTS = {
+COUNTS = {
     "inputTokens": "input_tokens",
     "outputTokens": "output_tokens",
     "cacheReadInputTokens": "cache_read_input_tokens",
@@ -30,7 +30,6 @@ class Model:
     id: str
     status: str
     end_of_life: date | None
-
     served: bool = False  # a server of the learner's own answers in its place
 
     @property
@@ -100,7 +99,7 @@ class Model:
 
 
 def _counts(usage: dict[str, Any]) -> list[int]:
-    return [usage.get(ours, usage.get(theirs, 0)) for ours, theirs in _COUNTS.items()]
+    return [usage.get(ours, usage.get(theirs, 0)) for ours, theirs in COUNTS.items()]
 
 
 def alias_of(model_id: str) -> str:

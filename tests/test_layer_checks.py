@@ -8,6 +8,7 @@ import pytest
 
 from helpers import sandbox
 from helpers.settings import ROOT
+from tools.answers import text_of
 
 
 def answers():
@@ -16,9 +17,8 @@ def answers():
     found = {}
     for entry in stored["entries"]:
         if entry["call"] == "bedrock-runtime.ConverseStream":
-            events = [event["data"].get("delta", {}).get("text", "") for event in entry["body"]["events"]]
             turn = len(entry["request"]["messages"]), entry["request"]["inferenceConfig"]["maxTokens"]
-            found[turn] = "".join(events)
+            found[turn] = text_of(entry)
     return found
 
 

@@ -23,8 +23,8 @@ from tests.loopback.faults import (
     stream_ends,
     thinking,
 )
-from tests.test_live_notebooks import KEYS, LESSONS, RECORDINGS, source_for
-from tools.notebooks import FOLDER, environment
+from tests.test_live_notebooks import LESSONS, RECORDINGS, account_at, source_for
+from tools.notebooks import FOLDER
 
 # What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
 CALLS = {
@@ -157,8 +157,8 @@ def test_every_fault_ends_in_a_message_or_a_result(path, tmp_path, report):
     open_index(settings().letters_dir)  # now, and not within the 2 seconds that a read waits
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with Service(source_for(path.stem)) as service:
-        more = {"AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(tmp_path)}
-        found = under_each(path, {**environment("live"), **KEYS, **more}, FAULTS, Switch(service))
+        env = account_at(service, WORKSHOP_RECORDINGS_DIR=str(tmp_path))
+        found = under_each(path, env, FAULTS, Switch(service))
     report(as_table(path.stem, found))
     odd = {(fault, each) for fault, results in found.items() for each in results if each not in ("done", "message")}
     assert not odd

@@ -36,6 +36,11 @@ DIFFERENCES = [
 OTHER_PICTURES = {("01_pcb_defect_inspection", "ConfusionMatrixDisplay.from_predictions(")}
 
 
+def account_at(service, **more):
+    """The environment of a learner whose account is `service`."""
+    return {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url, **more}
+
+
 def source_for(name):
     """The recorded answers of the lesson, and an account in good order."""
     path = RECORDINGS / f"{name}.json"
@@ -46,8 +51,7 @@ def source_for(name):
 def live(path):
     """The lesson at `path`, run live; the calls that the service saw, and the rules of the service that it met."""
     with Service(source_for(path.stem)) as service:
-        env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url}
-        return execute(path, env), service.calls, service.rules.met
+        return execute(path, account_at(service)), service.calls, service.rules.met
 
 
 def comparable(cell, name):
@@ -93,8 +97,7 @@ SOLUTIONS += [(path, "s3vectors") for path, _ in SOLUTIONS if path.stem[:2] in (
 @pytest.mark.parametrize(("path", "store"), SOLUTIONS, ids=lambda part: getattr(part, "stem", part))
 def test_a_solution_runs_live_and_says_done(path, store):
     with Service(source_for(path.stem)) as service:
-        env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url, "WORKSHOP_STORE": store}
-        outcome = execute(path, env)
+        outcome = execute(path, account_at(service, WORKSHOP_STORE=store))
     assert not outcome.error
     printed = "\n".join(
         output.text
@@ -155,7 +158,7 @@ def test_pages_are_those_of_replay_only_under_the_rule(off, tmp_path):
         FOLDER / "04_financial_rag.ipynb", tmp_path, "workshop.start(", "MODEL, KB = ", "retrieval.table(passages)"
     )
     with Service(source_for(part.stem), rules=RuleBook(off)) as service:
-        lived = execute(part, {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url})
+        lived = execute(part, account_at(service))
     replayed = execute(part, environment())
     assert not lived.error and not replayed.error
     last = (each.notebook.cells[-1].outputs[0]["data"]["text/markdown"] for each in (lived, replayed))

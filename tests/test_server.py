@@ -16,6 +16,7 @@ from helpers.replay.recording import Recording, request_of
 from helpers.settings import Settings
 from tests.messages_server import ERRORS, USAGE, Fails, MessagesServer, says
 from tests.test_live_faults import FAST, as_table, under_each
+from tools.answers import text_of
 from tools.notebooks import FOLDER, environment, execute
 
 RECORDINGS = Settings.model_fields["recordings_dir"].default
@@ -296,20 +297,21 @@ def recorded(lesson):
     for entry in Recording(RECORDINGS / f"{lesson}.json").entries:
         if entry["call"].startswith("bedrock-runtime."):
             body = entry["request"].get("body", {}).get("json", entry["request"])
-            stored, events = entry["body"].get("json", {}), entry["body"].get("events", [])
-            message = stored.get("output", {}).get("message", stored)
-            texts = [part["text"] for part in message.get("content", [])]
-            texts += [event["data"].get("delta", {}).get("text", "") for event in events]
-            stop = [event["data"].get("stopReason") for event in events] + [stored.get("stopReason")]
-            ended = next(filter(None, stop), "end_turn")
+            told = [event["data"] for event in entry["body"].get("events", [])] + [entry["body"].get("json", {})]
+            ended = next((each["stopReason"] for each in told if "stopReason" in each), "end_turn")
             limit = body.get("max_tokens") or body["inferenceConfig"]["maxTokens"]
-            book[limit, tuple(map(sides, body["messages"]))] = "".join(texts), ended
+            book[limit, tuple(map(sides, body["messages"]))] = text_of(entry), ended
 
     def answer(body):
         text, ended = book[body["max_tokens"], tuple(map(sides, body["messages"]))]
         return {"content": [{"type": "text", "text": text}], "usage": USAGE, "stop_reason": ended}
 
     return answer
+
+
+def chosen(server):
+    """The environment of a learner who has chosen `server`."""
+    return {**environment("server"), "WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
 
 
 LESSONS = {"01_pcb_defect_inspection": (31, 4), "02_coding_tutor": (), "04_financial_rag": (17, 8)}
@@ -321,8 +323,7 @@ def test_a_lesson_runs_to_its_end_and_says_under_each_cell_who_answered(lesson):
     asked, cells = LESSONS[lesson]
     path = FOLDER / f"{lesson}.ipynb"
     with MessagesServer(recorded(lesson)) as server:
-        choice = {"WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
-        outcome = execute(path, {**environment("server"), **choice})
+        outcome = execute(path, chosen(server))
     assert not outcome.error and server.problems == [] and len(server.requests) == asked
     code = [cell for cell in outcome.notebook.cells if cell.cell_type == "code"]
     signed = [cell for cell in code if any("[answered " in output.get("text", "") for output in cell.outputs)]
@@ -347,8 +348,7 @@ def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(pat
         def switch(fault=None):
             server.answer = recorded(path.stem) if fault is None else fault if callable(fault) else fails_with(fault)
 
-        choice = {"WORKSHOP_SERVER_URL": server.url, "WORKSHOP_SERVER_MODEL": "small"}
-        found = under_each(path, {**environment("server"), **choice}, FAULTS, switch, FAST + "clients.THROTTLED = 3")
+        found = under_each(path, chosen(server), FAULTS, switch, FAST + "clients.THROTTLED = 3")
     report("mode server, " + as_table(path.stem, found))
     assert {each for results in found.values() for each in results} == {"done", "message"}
     assert set(found["none, afterwards"]) == {"done"} and server.problems == []

@@ -15,6 +15,7 @@ from helpers.errors import WorkshopError
 from helpers.settings import ROOT, settings
 from helpers.workshop import show
 from tests.test_layer_checks import answers
+from tools.answers import text_of
 from tools.notebooks import FOLDER, environment, execute
 
 LESSON = FOLDER / "02_coding_tutor.ipynb"
@@ -60,8 +61,8 @@ def test_control_a_wrong_padding_in_the_answer_is_caught_and_the_lesson_goes_on(
     turns = [entry for entry in stored["entries"] if entry["call"] == "bedrock-runtime.ConverseStream"]
     assert ANSWER.count(RIGHT) == 1
     for entry in turns:
-        deltas = [event["data"]["delta"] for event in entry["body"]["events"] if event["event"] == "contentBlockDelta"]
-        if "".join(delta["text"] for delta in deltas) == ANSWER:
+        if text_of(entry) == ANSWER:
+            deltas = [event["data"]["delta"] for event in entry["body"]["events"] if "delta" in event["data"]]
             for delta, text in zip(deltas, [ANSWER.replace(RIGHT, WRONG)] + [""] * len(deltas), strict=False):
                 delta["text"] = text
         for message in entry["request"]["messages"]:  # turns that follow carry the answer, and quotes from it

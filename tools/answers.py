@@ -214,6 +214,13 @@ def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int])
     raise ValueError(f"no form of an answer is known for {call}")
 
 
+def text_of(entry: dict[str, Any]) -> str:
+    """The text of a recorded answer, in whichever form of the operations it is."""
+    body, events = entry["body"].get("json", {}), entry["body"].get("events", [])
+    parts = body.get("output", {}).get("message", body).get("content", [])
+    return "".join(part.get("text", "") for part in [*parts, *(event["data"].get("delta", {}) for event in events)])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,6 +19,7 @@ from helpers import batch, clients, sandbox, workshop
 from helpers.replay.recording import Recording, request_of
 from helpers.settings import PREFIX, ROOT, settings
 from tests.loopback import Reply, Script, Service
+from tools.answers import text_of
 from tools.notebooks import FOLDER, all_notebooks, environment, execute, write
 from tools.recorder import save
 
@@ -89,9 +90,8 @@ def vectorised_convolution() -> None:
     texts = {}
     for entry in stored:
         if entry["call"] == "bedrock-runtime.ConverseStream":
-            pieces = [event["data"].get("delta", {}).get("text", "") for event in entry["body"]["events"]]
             turns = len(entry["request"]["messages"])
-            texts[turns, entry["request"]["inferenceConfig"]["maxTokens"]] = "".join(pieces)
+            texts[turns, entry["request"]["inferenceConfig"]["maxTokens"]] = text_of(entry)
     speed = (ROOT / "data/tutor/speed.py").read_text(encoding="utf-8")
     seconds = []
     for text in (texts[1, 16_000], texts[3, 16_000]):

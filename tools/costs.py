@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import replay
-from helpers.models import FACTS, PRICES, Model
+from helpers.models import COUNTS, FACTS, PRICES, Model
 from helpers.settings import Settings
 from tools.notebooks import environment, execute, inside, lessons
 
@@ -72,7 +72,7 @@ def usage_of(body: dict[str, Any]) -> dict[str, int]:
     """Tokens by kind, under Converse's names, from a recorded body of Converse, ConverseStream or InvokeModel."""
     events = [event["data"]["usage"] for event in body.get("events", []) if "usage" in event["data"]]
     found = events[-1] if events else body.get("json", {}).get("usage", {})
-    names = {"input_tokens": "inputTokens", "output_tokens": "outputTokens"}
+    names = {theirs: ours for ours, theirs in COUNTS.items()}
     named = {names.get(name, name): count for name, count in found.items()}
     return {kind: named[kind] for kind in KINDS if kind in named}
 

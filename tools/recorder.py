@@ -11,7 +11,6 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.eventstream import EventStreamBuffer
 from botocore.response import StreamingBody
-from opensearchpy import Urllib3HttpConnection
 
 from helpers import replay, workshop
 from helpers.errors import WorkshopError
+from helpers.replay.opensearch import Send, answered_by
 from helpers.replay.recording import Json, Params, Recording, canonical, key, request_of
 from helpers.settings import settings
 from tools.scrub import scrub
@@ -65,32 +64,15 @@ class Record(replay.Live):
         session.register("before-parse", self._take_down)
 
     def connection(self) -> type:
-        record = self
+        return answered_by(self._sent)
 
-        class Recorded(Urllib3HttpConnection):
-            def perform_request(
-                self,
-                method: str,
-                url: str,
-                params: Mapping[str, Any] | None = None,
-                body: bytes | None = None,
-                timeout: float | None = None,
-                ignore: Collection[int] = (),
-                headers: Mapping[str, str] | None = None,
-            ) -> Any:
-                # Errors are answers too: take every status, raise below as a live connection does.
-                every = range(1000)
-                status, sent, text = super().perform_request(method, url, params, body, timeout, every, headers)
-                kind = sent.get("content-type", "application/json")
-                asked = request_of({"path": url, "params": dict(params or {}), "body": body})
-                entry = {"call": f"opensearch.{method}", "origin": "service", "request": asked}
-                entry |= {"status": status, "headers": {"content-type": kind}}
-                record.keep({**entry, "body": readable(kind, text.encode())})
-                if not 200 <= status < 300 and status not in ignore:
-                    self._raise_error(status, text, kind)
-                return status, sent, text
-
-        return Recorded
+    def _sent(self, call: str, params: Params, send: Send) -> dict[str, Json]:
+        status, headers, text = send()
+        kind = headers.get("content-type", "application/json")
+        entry = {"call": call, "origin": "service", "request": request_of(params), "status": status}
+        entry |= {"headers": {"content-type": kind}, "body": readable(kind, text.encode())}
+        self.keep(entry)
+        return entry
 
     def keep(self, entry: dict[str, Json]) -> dict[str, Json]:
         """Take down one answer and save the file."""

@@ -85,7 +85,7 @@ class Replay(Live):
         """A connection class that is answered from the recording too."""
         from helpers.replay.opensearch import answered_by
 
-        return answered_by(self.answer)
+        return answered_by(lambda call, params, send: self.answer(call, params))
 
     def today(self) -> date:
         """The day of the recording."""

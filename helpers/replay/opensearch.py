@@ -1,15 +1,21 @@
-"""Recorded answers for opensearch-py, whose calls do not pass botocore."""
+"""The calls of opensearch-py, which do not pass botocore: answered from a recording, or sent and taken down."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from opensearchpy import Urllib3HttpConnection
 
 from helpers.replay.recording import Json, Params, raw
 
+Send = Callable[[], tuple[int, Mapping[str, str], str]]
 
-def answered_by(answer: Callable[[str, Params], dict[str, Json]]) -> type[Urllib3HttpConnection]:
-    """A connection class that asks `answer(call, params)` for the entry of each request."""
+
+def answered_by(answer: Callable[[str, Params, Send], dict[str, Json]]) -> type[Urllib3HttpConnection]:
+    """A connection class that asks `answer(call, params, send)` for the entry of each request.
+
+    `send()` sends the request, and gives status, headers and text of the answer; no status is an error there.
+    """
 
     class Answered(Urllib3HttpConnection):
         def perform_request(
@@ -22,7 +28,9 @@ def answered_by(answer: Callable[[str, Params], dict[str, Json]]) -> type[Urllib
             ignore: Collection[int] = (),
             headers: Mapping[str, str] | None = None,
         ) -> Any:
-            entry = answer(f"opensearch.{method}", {"path": url, "params": dict(params or {}), "body": body})
+            send = partial(super().perform_request, method, url, params, body, timeout, range(1000), headers)
+            asked = {"path": url, "params": dict(params or {}), "body": body}
+            entry = answer(f"opensearch.{method}", asked, send)
             status, text = entry["status"], raw(entry["body"])[1].decode()
             if not 200 <= status < 300 and status not in ignore:
                 self._raise_error(status, text, entry["headers"]["content-type"])

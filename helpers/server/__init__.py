@@ -62,10 +62,11 @@ class Server(replay.Replay):
         if key and address.scheme == "http" and address.hostname not in _LOOPBACK:
             raise WorkshopError(f"{self.url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.")
         self.whose = f"{settings().server_model} at {address.netloc}"
-        self._not = "Amazon Bedrock" if address.hostname == ANTHROPIC else "Claude"
+        self._anthropic = address.hostname == ANTHROPIC
+        self._not = "Amazon Bedrock" if self._anthropic else "Claude"
         self._headers = {"content-type": "application/json", "accept-encoding": "identity", "x-api-key": key or "none"}
         self._headers["anthropic-version"] = "2023-06-01"
-        if key and address.hostname != ANTHROPIC:  # some providers want it so
+        if key and not self._anthropic:  # some providers want it so
             self._headers["authorization"] = f"Bearer {key}"
         proxies = {} if address.hostname in _LOOPBACK else get_environ_proxies(self.url)
         self._http = URLLib3Session(proxies=proxies, timeout=(10, 600), max_pool_connections=32)
@@ -96,7 +97,7 @@ class Server(replay.Replay):
         by_converse, streamed = operation.startswith("Converse"), "Stream" in operation
         body = messages.request_of(asked) if by_converse else asked
         body.pop("anthropic_version", None)
-        if urlsplit(self.url).hostname != ANTHROPIC:  # on a laptop, thinking takes minutes
+        if not self._anthropic:  # on a laptop, thinking takes minutes
             body.setdefault("thinking", {"type": "disabled"})
         reply = self._post({**body, "model": settings().server_model, **({"stream": True} if streamed else {})})
         self._answers += 1

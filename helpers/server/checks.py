@@ -1,34 +1,19 @@
-"""Can this server answer the lessons? One row a question, as in `helpers.checks`; four short prompts are sent."""
+"""Can this server answer the lessons? Four short prompts, of which `helpers.checks` makes a row each."""
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image
 
 from helpers import clients
-from helpers.errors import WorkshopError
-from helpers.explain import explain
 
 Row = tuple[str, str, str]  # as in `helpers.checks`: what was looked at, what was found, what to do
 _MODEL = "anthropic.claude"  # the server's own name for its model goes out
 _WORD = "juniper"
 _FILLER = "The quick brown fox jumps over the lazy dog, and the dog looks on. " * 600  # about 9,000 tokens
 _LARGER = "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
-
-
-def rows() -> list[Row]:
-    """What lessons need of the server, in the order in which it fails; without an answer the rest is not asked."""
-    found = []
-    for name, check in {"answer": _answers, "context": _context, "pictures": _sees, "JSON": _json}.items():
-        try:
-            found.append(check())
-        except (BotoCoreError, ClientError, WorkshopError) as error:
-            found.append((name, "not ok", str(explain(error) or error).replace("\n", " ")))
-            if check is _answers:
-                break
-    return found
 
 
 def _ask(*parts: dict[str, Any]) -> tuple[str, int]:
@@ -69,3 +54,7 @@ def _json() -> Row:
     except ValueError:
         return ("JSON", f"{text.strip()[:40]!r}", "lesson 01 asks for JSON: expect repairs, or choose another model")
     return ("JSON", "an object came back", "")
+
+
+# In the order in which it fails; without an answer the rest is not asked.
+CHECKS: dict[str, Callable[[], Row]] = {"answer": _answers, "context": _context, "pictures": _sees, "JSON": _json}

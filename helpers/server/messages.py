@@ -10,16 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from helpers.errors import WorkshopError
+from helpers.models import COUNTS
 
 Json = Any
 _STOP = {"refusal": "content_filtered", "pause_turn": "end_turn", None: "end_turn"}
 _LIMITS = {"temperature": "temperature", "topP": "top_p", "stopSequences": "stop_sequences"}
-_COUNTS = {
-    "inputTokens": "input_tokens",
-    "outputTokens": "output_tokens",
-    "cacheReadInputTokens": "cache_read_input_tokens",
-    "cacheWriteInputTokens": "cache_creation_input_tokens",
-}
 
 
 def request_of(converse: Json) -> Json:
@@ -109,7 +104,7 @@ def _part(block: Json) -> Json:
 
 
 def _usage(counts: Json) -> Json:
-    usage = {ours: counts.get(theirs) or 0 for ours, theirs in _COUNTS.items()}
+    usage = {ours: counts.get(theirs) or 0 for ours, theirs in COUNTS.items()}
     return {**usage, "totalTokens": sum(usage.values())}
 
 

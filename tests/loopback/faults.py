@@ -5,7 +5,6 @@ not, or raises `ServiceError` or `Dropped`.
 """
 
 import json
-import math
 import random
 import sys
 import threading
@@ -58,11 +57,6 @@ class On:
 def after(number: int) -> range:
     """Every call but the first `number`."""
     return range(number + 1, sys.maxsize)
-
-
-def lognormal(median: float, sigma: float) -> Callable[[random.Random], float]:
-    """A latency distribution in seconds, as services have it: half of them below `median`, a long tail."""
-    return lambda rng: rng.lognormvariate(math.log(median), sigma)
 
 
 # The live service's texts: {name: [code, status, message]}, with the call's parameters in braces.

@@ -176,10 +176,6 @@ def _cached(operation: str, params: Params, answer: Answer) -> Answer:
     return {**answer, "usage": usage}
 
 
-def _cannot_be_a_job(params: Params) -> bool:
-    return _thinks(params)
-
-
 def _has_no_role(params: Params) -> bool:
     return not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", params["roleArn"])
 
@@ -269,7 +265,7 @@ RULES = (
     Rule(
         13, "bedrock.CreateModelInvocationJob", "batch inference is not offered for Claude 5.x",
         "the models' cards; a public log of Sonnet 5",
-        refuses=_cannot_be_a_job,
+        refuses=_thinks,
         error=("ValidationException", 400, "Batch inference is not supported for the requested model"),
     ),
     Rule(
