@@ -68,13 +68,14 @@ def test_the_text_of_the_pages_is_the_source_word_for_word(year):
     assert body == re.sub(r"^- ", "\N{BULLET} ", text.replace("|", " "), flags=re.MULTILINE).split()
 
 
-def test_each_figure_of_the_exam_stands_on_its_pages():
-    exam = json.loads((LETTERS / "questions.json").read_text(encoding="utf-8"))
-    for row in exam:
-        texts = [" ".join(page.split()) for page in pages(LETTERS / row["file"])]
-        for page in row["pages"]:
-            assert any(figure in texts[page - 1] for figure in row["figure"]), row
-    assert len(exam) == 10
+def test_each_fact_of_the_questions_stands_on_its_pages():
+    questions = json.loads((LETTERS / "questions.json").read_text(encoding="utf-8"))
+    for fact in (fact for row in questions for fact in row["facts"]):
+        texts = [" ".join(page.split()) for page in pages(LETTERS / fact["file"])]
+        for page in fact["pages"]:
+            assert any(form in texts[page - 1] for form in fact["text"]), fact
+    assert len({row["question"] for row in questions}) == 50
+    assert all(bool(row["facts"]) != (row["kind"] == "no answer") for row in questions)
 
 
 SCALES = {"K": 10**3, "M": 10**6, "B": 10**9, "million": 10**6, "billion": 10**9, "trillion": 10**12}
