@@ -30,6 +30,7 @@ ASKS = ROOT / "build" / "asks"
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 API_ANSWERS = ROOT / "tools" / "api_answers"
 PENDING = "[answer pending]"
+_READABLE = 50  # answers of the index: more are not written down, since every run computes them anyway
 _STREAMED = 24  # characters in a piece of a streamed answer; the service sends pieces of about this size
 
 
@@ -119,6 +120,10 @@ def take(name: str) -> None:
     recording = Recording(RECORDINGS / f"{name}.json")
     seen, cached = set(), set()
     asked = sorted((ASKS / name).glob("*/request.json"), key=lambda path: path.stat().st_mtime_ns)
+    computed = list((ASKS / name).glob("*/index.json"))
+    if len(computed) > _READABLE:
+        asked = [path for path in asked if path.parent / "index.json" not in computed]
+        recording.entries = [entry for entry in recording.entries if entry["origin"] != "index"]
     for path in asked:
         request = json.loads(path.read_text(encoding="utf-8"))
         seen.add(key(request))
