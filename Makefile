@@ -5,7 +5,7 @@ LEARN  := @PYTHON="$(PYTHON)" sh tools/make_env.sh run
 DEV    := @PYTHON="$(PYTHON)" sh tools/make_env.sh dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest boards picture costs record bench \
+.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest boards exercises picture costs record bench \
 	lock clean
 
 help: ## list the commands
@@ -67,6 +67,10 @@ record: ## answer from your AWS account and keep the answers (costs money)
 bench: ## speed, as ratios within one run
 	$(DEV)
 	@$(BIN)/python -m tools.bench
+
+exercises: ## write the exercises of the lessons from their solutions
+	$(DEV)
+	@$(BIN)/python -m tools.exercises $(NOTEBOOKS)
 
 lock: ## rewrite the lock files after a change of requirements
 	$(DEV)
