@@ -37,9 +37,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Index:
-    """Answers Retrieve over `files`; `skipped` has the reason for each PDF without text, by its name."""
+    """Answers Retrieve over `files`, cut into passages; `skipped` has the reason for each PDF without text, by name."""
 
-    def __init__(self, files: tuple[Path, ...]) -> None:
+    def __init__(self, files: tuple[Path, ...], characters: int = CHARACTERS, overlap: int = OVERLAP) -> None:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.pipeline import make_pipeline, make_union
@@ -50,6 +50,7 @@ class Index:
         words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english", token_pattern=word, **common)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), **common)  # German is near Germany
         self.skipped: dict[str, str] = {}
+        self._size = {"chunk_size": characters, "chunk_overlap": overlap}
         self._known = words.build_analyzer()
         self._hits = [_hit(*each) for file in files for each in self._passages(file) if self._known(each[2])]
         if not self._hits:
@@ -117,9 +118,7 @@ class Index:
             return
         if not any(page.strip() for page in pages):
             self.skipped[name] = "no text, perhaps scanned: run text recognition (OCR) first"
-        splitter = RecursiveCharacterTextSplitter(
-            _ENDS, chunk_size=CHARACTERS, chunk_overlap=OVERLAP, is_separator_regex=True, keep_separator="end"
-        )
+        splitter = RecursiveCharacterTextSplitter(_ENDS, **self._size, is_separator_regex=True, keep_separator="end")
         for number, page in enumerate(pages, 1):  # pages count from 1
             text = re.sub(r"(-|\ufffe)\s*\n(?=[a-z])|\ufffe", "-", page)  # \ufffe: a hyphen at the end of a line
             text = " ".join(text.replace("\0", " ").split())
