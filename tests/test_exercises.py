@@ -34,8 +34,6 @@ def test_a_lesson_has_three_exercises_and_they_are_those_of_its_solutions(lesson
         "run: make exercises"
     )
     tasks = [TASK.match(cell.source) for cell in notebook.cells if cell.source.startswith("### Exercise")]
-    if lesson.stem[:2] != "99":
-        return  # TODO
     assert [task.group(1, 2) for task in tasks] == [("1", "look"), ("2", "change"), ("3", "build")]
     assert 12 <= int(tasks[2][3]) <= 18
     row = " | ".join(task[3] for task in tasks)
@@ -79,6 +77,42 @@ def hierarchical(levels: str = LEVELS, overlap: str = "60") -> str:
     return HIERARCHICAL.replace("LEVELS", levels).replace("OVERLAP", overlap)
 
 
+MERGED = """result, left = [], list(found)
+for kind, box in said:
+    near = max(left, key=lambda each: iou(box, each[1]), default=0)
+    if near and iou(box, near[1]) > 0.1:
+        left.remove(near); result.append((kind, near[1]))
+    else:
+        result.append((ask, box))
+return result + [(ask, box) for _, box in left]"""
+NEAR = "next((each for each in left if iou(box, each[1]) > 0.1), 0)"
+CORNERS = """x = np.random.default_rng(1).standard_normal((2, 3, 4, 7))
+corners = [x[:, :, row::2, column:6:2] for row in (0, 1) for column in (0, 1)]
+y = layer.forward(x)
+return y.shape == (2, 3, 2, 3) and np.allclose(y, sum(corners) / 4)"""
+LOOPS = """x = np.arange(2 * 2 * 5 * 4).reshape(2, 2, 5, 4) ** 2.0
+y = layer.forward(x)
+return y.shape == (2, 2, 2, 2) and all(
+    y[n, c, i, j] == x[n, c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean() for n, c, i, j in np.ndindex(y.shape)
+)"""
+SENTENCES = """spans, at, size = [], 0, 4 * tokens
+while at < len(text):
+    fits = [end for end in ends(text) if at < end <= at + size]
+    end = fits[-1] if fits else at + size
+    spans.append((at, end - at))
+    at = end
+return spans"""
+SUPPORT = """found = []
+for line in text.splitlines():
+    cited = [passages[int(n) - 1] for n in re.findall(r"\\[(\\d+)\\]", line) if 0 < int(n) <= len(passages)]
+    found += [each for each in figures(line) if each not in figures(' '.join(cited))]
+return found"""
+
+
+def layer_check(message: str, check: str) -> str:
+    return f'my_message = MESSAGES["{message}"]\n\n\ndef my_check(layer):\n{textwrap.indent(check, "    ")}'
+
+
 ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
     ("01", "1"): (
         [
@@ -87,7 +121,29 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
         ],
         [f"box = {each}" for each in ("900, 390, 1290, 660", "1060, 477, 1120, 540")],
     ),
+    ("01", "2"): (
+        [f'my_words = WORDS["{each}"]' for each in ("a plain question", "one line", "good or bad")]
+        + ['my_words = PROMPTS["en"]["verdict"]'],
+        [f'my_words = WORDS["{each}"]' for each in ("one word of seven", "reasons, then the word")],
+    ),
+    ("01", "3"): (
+        [
+            "return [(kind, box) for (kind, _), (_, box) in zip(said, found)]",
+            "return [(kind, box) for kind, _ in said for _, box in found if iou(_, box) > 0.1]",
+            MERGED.replace("0.1", "0"),
+            MERGED.replace("left.remove(near); ", ""),
+        ],
+        [MERGED, MERGED.replace("max(left, key=lambda each: iou(box, each[1]), default=0)", NEAR)],
+    ),
     ("02", "1"): (
+        [f"pooled, flat = {each}" for each in ("[(4, 32, 32), (8, 16, 16)], 2048", "[(4, 16, 16), (8, 8, 8)], 64")]
+        + ["pooled, flat = [16, 8], 512"],
+        [
+            "pooled, flat = [[4, 16, 16], [8, 8, 8]], 8 * 8 * 8",
+            "pooled, flat = [(c, 64 // c, 64 // c) for c in (4, 8)], 512",
+        ],
+    ),
+    ("02", "2"): (
         [
             "my_answer = answer",
             'my_answer = answer.replace("np.max(", "np.mean(")',
@@ -97,6 +153,15 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
             'my_answer = answer.replace("np.max(window)", "np.min(window)")',
             'my_answer = answer.replace("np.max(window)", "window[0, 0]")',
         ],
+    ),
+    ("02", "3"): (
+        [
+            layer_check("explained", CORNERS),
+            layer_check("named", "return True"),
+            layer_check("named", CORNERS.replace("(2, 3, 4, 7)", "(1, 1, 4, 7)")),
+            layer_check("named", CORNERS.replace("np.allclose(y, sum(corners) / 4)", "abs(y).max() <= abs(x).max()")),
+        ],
+        [layer_check("by example", CORNERS), layer_check("named", LOOPS)],
     ),
     ("03", "1"): (
         [f"tokens, overlap = {each}" for each in ("75, 0", "80, 20", "80, 60", "60, 45", "120, 50")],
@@ -116,6 +181,15 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
             hierarchical("[dict(maxTokens=1500), dict(maxTokens=300)]"),
         ],
     ),
+    ("03", "3"): (
+        [
+            "return cut(text, tokens)",
+            "return [(0, len(text))]",
+            "stops = [0, *ends(text)]\nreturn [(a, b - a) for a, b in zip(stops, stops[1:])]",
+            "return [(at, min(4 * tokens, len(text) - at)) for at in range(0, len(text), 4 * tokens)]",
+        ],
+        [SENTENCES, SENTENCES.replace("fits[-1] if fits else", "max(fits) if fits else")],
+    ),
     ("04", "1"): (
         [
             f'my_question, my_years = "{TITLE}", []',
@@ -127,6 +201,20 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
             'my_question, my_years = "How many people work there?", [2021]',
             f'my_question, my_years = "{TITLE}", list({{2021}})',
         ],
+    ),
+    ("04", "2"): (
+        ["my_rules = SYSTEM"] + [f'my_rules = RULES["{each}"]' for each in ("short", "careful", "short, with sources")],
+        [f'my_rules = RULES["{each}"]' for each in ("a ticker", "a ticker, by example")],
+    ),
+    ("04", "3"): (
+        [
+            'return [each for each in figures(text) if each not in "".join(passages)]',
+            "return [each for each in figures(text) if not any(each in figures(one) for one in passages)]",
+            "return []",
+            SUPPORT.replace("text.splitlines()", "[text]"),
+            SUPPORT.replace("figures(' '.join(cited))", "' '.join(cited)"),
+        ],
+        [SUPPORT, SUPPORT.replace("text.splitlines()", 'text.split("\\n")')],
     ),
     ("99", "1"): (
         ["dollars = 63 * 0.24", "dollars = 2 * 2 * 5.76", "dollars = 9 * 2 * 0.24", "dollars = 30.42"],

@@ -30,6 +30,7 @@ ASKS = ROOT / "build" / "asks"
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 API_ANSWERS = ROOT / "tools" / "api_answers"
 PENDING = "[answer pending]"
+EVERY = "for each in globals().get('TRY', ()):\n    attempt(each)"  # what a lesson offers to try, all of it
 _READABLE = 50  # answers of the index: more are not written down, since every run computes them anyway
 _STREAMED = 24  # characters in a piece of a streamed answer; the service sends pieces of about this size
 
@@ -96,16 +97,17 @@ def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
 
 
 def ask(name: str) -> int:
-    """Run the notebook and list what has no answer yet; the number of open requests."""
+    """Run the lesson, all that it offers to try, and its solutions; list, and count, what has no answer yet."""
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
     preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
-    path = FOLDER / f"{name}.ipynb"
+    path, worked = FOLDER / f"{name}.ipynb", FOLDER / "solutions" / f"{name}.ipynb"
     # A lesson with prompts in two languages is asked in both.
     both = "settings().language" in path.read_text(encoding="utf-8")
-    for language in ("en", "zh")[: 1 + both]:
+    runs = [(path, language) for language in ("en", "zh")[: 1 + both]] + [(worked, "en")] * worked.exists()
+    for each, language in runs:
         env = {**environment(), "WORKSHOP_LANGUAGE": language}
-        outcome = execute(path, env, preamble=preamble, keep_going=True)
+        outcome = execute(each, env, preamble=preamble, keep_going=True, ending=EVERY)
         for cell in outcome.notebook.cells:
             for output in cell.get("outputs", []):
                 if output.output_type == "error" and output.ename != "RecordingMissing":

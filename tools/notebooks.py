@@ -61,16 +61,18 @@ def execute(
     on_cell: Callable[[], object] = lambda: None,
     preamble: str = "",
     keep_going: bool = False,
+    ending: str = "",
 ) -> Outcome:
     """Run every cell of the notebook at `path` in a fresh kernel; an error ends up in the outcome.
 
-    `preamble` is code run before the first cell and not kept; `keep_going` runs on after an error.
+    `preamble` and `ending` are code run before the first cell and after the last, and not kept; `keep_going` runs on
+    after an error.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in code:
         cell.execution_count, cell.outputs = None, []
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(preamble))
+    notebook.cells = [nbformat.v4.new_code_cell(preamble), *notebook.cells, nbformat.v4.new_code_cell(ending)]
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -90,7 +92,7 @@ def execute(
     except Exception as failure:  # a kernel that died or hung: the other notebooks still run
         error = f"{type(failure).__name__}: {failure}"
     seconds = time.perf_counter() - start
-    notebook.cells.pop(0)
+    notebook.cells = notebook.cells[1:-1]
     ran = [cell for cell in code if cell.execution_count]
     for number, cell in enumerate(ran, 1):
         cell.execution_count = number

@@ -37,10 +37,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Index:
-    """Answers Retrieve over `files`; `skipped` has the reason for each PDF without text, by its name.
-
-    A passage has at most `characters`, of which it shares `overlap` with the one before.
-    """
+    """Answers Retrieve over `files`, cut into passages; `skipped` has the reason for each PDF without text, by name."""
 
     def __init__(self, files: tuple[Path, ...], characters: int = CHARACTERS, overlap: int = OVERLAP) -> None:
         from sklearn.decomposition import TruncatedSVD
