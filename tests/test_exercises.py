@@ -108,6 +108,13 @@ for line in text.splitlines():
     found += [each for each in figures(line) if each not in figures(' '.join(cited))]
 return found"""
 
+SPAN = """LETTERS = range(2019, 2023)
+years = [int(year) for year in re.findall(r"20\\d\\d", question)]
+span = re.search(r"20\\d\\d ?(to|and|-) ?20", question) and not question.startswith("Compare")
+if span:
+    years = range(years[0], years[-1] + 1)
+return sorted({year for year in years if year in LETTERS})"""
+
 
 def layer_check(message: str, check: str) -> str:
     return f'my_message = MESSAGES["{message}"]\n\n\ndef my_check(layer):\n{textwrap.indent(check, "    ")}'
@@ -215,6 +222,23 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
             SUPPORT.replace("figures(' '.join(cited))", "' '.join(cited)"),
         ],
         [SUPPORT, SUPPORT.replace("text.splitlines()", 'text.split("\\n")')],
+    ),
+    ("05", "1"): (
+        [f"possible = {each}" for each in (0, 14, 6, 9, 10, 44)],
+        ["possible = len([7, 7, 14, 14, 12, 9]) + 2", "possible = 44 - 36"],
+    ),
+    ("05", "2"): (
+        [
+            'return sorted({int(year) for year in re.findall(r"20\\d\\d", question)} & {2019, 2020, 2021, 2022})',
+            "return [2019, 2020, 2021, 2022]",
+            SPAN.replace("if span", "if years"),
+            SPAN.replace("if year in LETTERS", ""),
+        ],
+        [SPAN, SPAN.replace("sorted(", "list(")],
+    ),
+    ("05", "3"): (
+        [f'my_prompt = TRY["{each}"]' for each in ("plain", "strict", "helpful")] + ["my_prompt = SYSTEM"],
+        [f'my_prompt = TRY["{each}"]' for each in ("correcting", "sceptical")],
     ),
     ("99", "1"): (
         ["dollars = 63 * 0.24", "dollars = 2 * 2 * 5.76", "dollars = 9 * 2 * 0.24", "dollars = 30.42"],
