@@ -14,7 +14,7 @@ from helpers.knowledge_base.names import Names, document
 from helpers.workshop import start
 from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
 from tests.loopback import On, ServiceError
-from tests.loopback.account.moto import OTHERS
+from tests.loopback.account import together
 from tests.loopback.faults import dropped, lost, refused, slow
 from tests.loopback.rules import TOO_NEW
 
@@ -116,7 +116,7 @@ def test_a_bucket_of_ours_that_somebody_tags_anew_is_theirs(tmp_path):
 
 def test_a_bucket_name_of_another_account_gives_one_clear_error(tmp_path):
     with workshop(tmp_path, "opensearch") as one:
-        one.service.take_bucket(OURS.common)
+        together.take_bucket(OURS.common)
         error = one.run(BUILD)["error"]
         assert "is taken by a bucket" in error and "WORKSHOP_ID" in error
         assert set(one.works(CLEAN)["left"].values()) == {"none"}
@@ -148,7 +148,7 @@ def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_
 
         refuses("region us-east-1", WORKSHOP_REGION="eu-west-1")
         refuses("id abcd1234", WORKSHOP_ID="efgh5678")
-        monkeypatch.setenv("MOTO_ACCOUNT_ID", OTHERS)  # whose credentials these are now
+        monkeypatch.setenv("MOTO_ACCOUNT_ID", together.OTHERS)  # whose credentials these are now
         refuses("account another one")
         monkeypatch.setenv("MOTO_ACCOUNT_ID", one.account.account_id)
         one.state.unlink()  # then the bucket tells where
@@ -253,7 +253,7 @@ def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path
             one.works(BUILD)
             one.works(CLEAN)
         told = [call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"]
-        assert told == ["answered", "InvalidInput"] and one.service.moto.linked() and one.service.left() == {}
+        assert told == ["answered", "InvalidInput"] and together.linked() and one.service.left() == {}
 
 
 def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_session(tmp_path):
