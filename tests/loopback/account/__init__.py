@@ -66,7 +66,7 @@ class Account:
             "bedrock-agent-runtime": self.agent,
         }
         self._made: dict[tuple[str, str], Result] = {}
-        self._ids, self._lock = 0, threading.RLock()
+        self.ids, self._lock = 0, threading.RLock()
 
     def __call__(self, service: str, operation: str, params: Params) -> Answer:
         """Answer one call; `NoAnswer` for what is not the account's."""
@@ -97,8 +97,8 @@ class Account:
 
     def new_id(self, length: int = 10) -> str:
         """The next id: 10 upper-case characters, or 20 lower-case ones; the same in every run."""
-        self._ids += 1
-        return "".join(random.Random(self._ids).choices(_ALPHABETS[length], k=length))
+        self.ids += 1
+        return "".join(random.Random(self.ids).choices(_ALPHABETS[length], k=length))
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account."""
