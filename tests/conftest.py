@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
+import botocore.session
 import pytest
 
 from helpers import replay
 from helpers.settings import PREFIX, settings
+
+_LOADER = botocore.loaders.create_loader()
+botocore.session.create_loader = lambda *_: _LOADER  # reads each service model once, not for each session
 
 
 @pytest.fixture(autouse=True)

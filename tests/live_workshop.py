@@ -52,7 +52,7 @@ class Workshop:
             "WORKSHOP_ID": ID,
             **env,
         }
-        order = {**what, "env": given, "cut": cut, "before": BEFORE}
+        order = {"before": BEFORE, **what, "env": given, "cut": cut}
         runner(by).stdin.write(json.dumps(order) + "\n")
         runner(by).stdin.flush()
         return json.loads(runner(by).stdout.readline())

@@ -2,11 +2,11 @@
 
 A program that has imported everything and forks a child for each line of its input:
 
-    {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "plt.show", "cut": [7, "after"]}
+    {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "left", "cut": ["after", [...]]}
 
-`cut` is the number of a call that changes something, and whether the process dies before it is sent or after
-it is answered, its answer unread. A line comes back: {"changes": such calls so far, "error": "", "cut": bool,
-"printed": what the cells wrote, "left": their variable of that name}.
+With `cut` the process dies at its first call that changes something and is not listed: before it is sent, or after it
+is answered, its answer unread. A line comes back: {"cut": that call or "", "error": "", "printed": what the cells
+wrote, "left": their variable of that name}.
 """
 
 import io
@@ -16,6 +16,8 @@ import re
 import sys
 import time
 import traceback
+from functools import cache
+from hashlib import md5
 from typing import Any
 
 import botocore.client
@@ -34,44 +36,48 @@ SERVICES = ("sts", "s3", "iam", "opensearchserverless", "s3vectors", "bedrock-ag
 _READS = re.compile(r"Get|List|BatchGet|Head|HEAD|Retrieve")
 
 
+@cache
+def code_of(name: str) -> list[str]:
+    """The code cells of a notebook; read before the fork, for that takes longer than a run."""
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
 def cells(name: str, first: str, last: str) -> list[str]:
     """The set-up cell, then the code from the first cell with `first` in it to the last one with `last`."""
-    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    code = code_of(name)
     start = next(number for number, source in enumerate(code) if first in source)
     end = max(number for number, source in enumerate(code) if last in source)
     return [code[0], *code[max(start, 1) : end + 1]]
 
 
-class Counter:
-    """Counts the calls that change something, and ends the process at one of them."""
+class Run:
+    """Looks at each call that changes something, and ends the process at one of them."""
 
-    def __init__(self, cut: list[Any] | None, out: int):
+    def __init__(self, cut: tuple[str, list[str]] | None, out: int):
         """`out` is where the last word goes."""
-        self.changes, self._cut, self._out = 0, cut, out
+        self._cut, self._out = cut, out
         self.printed, self.scope = io.StringIO(), {"__name__": "__main__"}  # what the cells print and define
 
     def around(self, send: Any, name_at: int) -> Any:
-        """`send` with the count around it; its argument number `name_at` names the operation."""
+        """`send` with a look at each call; its argument number `name_at` names the operation."""
 
         def sending(*args: Any, **named: Any) -> Any:
-            counts = not _READS.match(args[name_at])
-            self.changes += counts
-            here = counts and self._cut is not None and self.changes == self._cut[0]
-            if here and self._cut == [self.changes, "before"]:
-                self.tell(cut=True)
+            step = f"{args[name_at]} {md5(repr(args[name_at:]).encode()).hexdigest()}"
+            here = self._cut and not _READS.match(step) and step not in self._cut[1] and self._cut[0]
+            if here == "before":
+                self.tell(cut=step)
             try:
                 return send(*args, **named)
             finally:  # whether it was answered or refused
                 if here:
-                    self.tell(cut=True)
+                    self.tell(cut=step)
 
         return sending
 
-    def tell(self, error: str = "", cut: bool = False) -> None:
+    def tell(self, error: str = "", cut: str = "") -> None:
         """One line of JSON, and the end."""
-        words = {"changes": self.changes, "error": error, "cut": cut, "printed": self.printed.getvalue()}
-        words["left"] = self.scope.get("left")
+        words = {"error": error, "cut": cut, "printed": self.printed.getvalue(), "left": self.scope.get("left")}
         os.write(self._out, json.dumps(words).encode())
         os._exit(9)
 
@@ -80,12 +86,12 @@ def child(order: dict[str, Any], out: int) -> None:
     """Run the cells of `order` in this process and end it."""
     os.environ.update(order["env"])
     time.sleep = lambda seconds: None  # nothing takes time there, so nobody waits
-    counter = Counter(order.get("cut"), out)
-    sys.stdout = counter.printed
+    run = Run(order.get("cut"), out)
+    sys.stdout = run.printed
     client = botocore.client.BaseClient
-    client._make_api_call = counter.around(client._make_api_call, 1)
-    Urllib3HttpConnection.perform_request = counter.around(Urllib3HttpConnection.perform_request, 1)
-    scope: dict[str, Any] = counter.scope
+    client._make_api_call = run.around(client._make_api_call, 1)
+    Urllib3HttpConnection.perform_request = run.around(Urllib3HttpConnection.perform_request, 1)
+    scope: dict[str, Any] = run.scope
     error = ""
     try:
         exec(order.get("before", ""), scope)
@@ -96,7 +102,7 @@ def child(order: dict[str, Any], out: int) -> None:
         if told is None:
             traceback.print_exc()
         error = f"{type(told or problem).__name__}: {told or problem}"
-    counter.tell(error)
+    run.tell(error)
 
 
 def warm_loader() -> None:
@@ -113,6 +119,8 @@ def main() -> None:
     """Serve orders until the input ends."""
     plt.switch_backend("agg")
     warm_loader()
+    for name in ("03_create_knowledge_base", "99_clean_up"):
+        code_of(name)
     for line in sys.stdin:
         inward, outward = os.pipe()
         process = os.fork()

@@ -12,41 +12,40 @@ pytestmark = forks
 @pytest.mark.parametrize("store", STORES)
 def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
-        changes = one.works(BUILD)["changes"]
-        once = one.made()
-        assert one.service.left() and set(once.values()) == {1}
+        one.works(BUILD)
+        once, there = one.made(), one.service.left()
+        assert there and set(once.values()) == {1}
         before = len(one.service.service.calls)
         one.works(BUILD)
         assert not one.made(since=before)  # a second run makes nothing
         one.works(CLEAN)
+        before, steps = len(one.service.service.calls), []
+        one.account.ids = 0  # the next thing gets the id that it had before
+        # Each run goes on where the one before was killed: before it sent the next call, then after it was answered.
+        while step := one.run(BUILD, cut=["before", steps])["cut"]:
+            assert one.run(BUILD, cut=["after", steps])["cut"] == step
+            steps.append(step)
+        assert one.made(since=before) == once and one.service.left().keys() == there.keys()
+        one.works(CLEAN)
         assert one.service.left() == {} and not one.state.exists()
-        points = [[number, when] for number in range(1, changes + 1) for when in ("before", "after")]
-        for point in points:
-            before = len(one.service.service.calls)
-            assert one.run(BUILD, cut=point)["cut"], point
-            if point[1] == "after":  # it goes on; a build that was cut before a call is removed as it is
-                one.works(BUILD)
-                assert one.made(since=before) == once, point
+        for number in range(len(steps)):  # one that was cut there is removed as it is
+            one.account.ids = 0
+            assert one.run(BUILD, cut=["after", steps[:number]])["cut"] == steps[number]
             one.works(CLEAN)
-            assert one.service.left() == {}, point
-            assert not one.state.exists(), point
-    report(
-        f"{store}: built, killed at {len(points)} points, continued or removed half-done: nothing twice, nothing left"
-    )
+            assert one.service.left() == {} and not one.state.exists(), steps[number]
+    report(f"{store}: killed at {2 * len(steps)} points, continued, removed half-done: nothing twice, nothing left")
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_killed_clean_up_leaves_nothing_after_the_next(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
         one.works(BUILD)
-        removals = one.works(CLEAN)["changes"]
-        for number in range(1, removals + 1):
-            one.works(BUILD)
-            assert one.run(CLEAN, cut=[number, "after"])["cut"]
-            one.works(CLEAN)
-            assert one.service.left() == {}, number
-            one.works(CLEAN)  # and a third time, with nothing there
-    report(f"{store}: removed after {removals} killed removals: nothing left")
+        steps = 0
+        while one.run(CLEAN, cut=["after", []])["cut"]:  # each removes one thing more
+            steps += 1
+        assert steps > 5 and one.service.left() == {} and not one.state.exists()
+        one.works(CLEAN)  # and once more, with nothing there
+    report(f"{store}: removed by a run after {steps} killed ones: nothing left")
 
 
 @pytest.mark.parametrize("store", STORES)

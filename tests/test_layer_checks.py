@@ -39,7 +39,7 @@ def wrong(code, name):
     return {row[0]: row[-1] for row in run(code, name)["checks"].tolist() if row[-1] != "pass"}
 
 
-LOOPS, FAST, LEARN = (sandbox.program(answers()[turn]) for turn in ((1, 16_000), (3, 16_000), (5, 16_000)))
+LEARN = sandbox.program(answers()[5, 16_000])
 CONVOLUTIONS = {"layer 0, Conv2D", "layer 3, Conv2D"}
 POOLINGS = {"layer 2, MaxPool2D", "layer 5, MaxPool2D"}
 PAD = "np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))"
@@ -53,9 +53,8 @@ def changed(*changes):
     return code
 
 
-@pytest.mark.parametrize("code", [LOOPS, FAST, LEARN], ids=["loops", "fast", "learn"])
-def test_a_sound_program_passes_every_check(code):
-    rows = run(code, "check_layers")["checks"].tolist()
+def test_a_sound_program_passes_every_check():  # the other two answers: in the outputs of the lesson
+    rows = run(LEARN, "check_layers")["checks"].tolist()
     assert {row[-1] for row in rows} == {"pass"}
     assert [row[0] for row in rows[:4]] == [
         "output shape",

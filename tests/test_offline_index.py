@@ -22,6 +22,7 @@ from helpers.replay.index import Index, open_index
 from helpers.settings import ROOT
 
 FILLER = "The orchard keeps quiet records about gardens and rivers near the hill. " * 3
+QUESTIONS_OF_BOTH = ["What was the revenue of AWS?", "员工有多少人？"]
 QUESTIONS = json.loads((ROOT / "tests" / "questions_chinese.json").read_text(encoding="utf-8"))
 
 
@@ -190,24 +191,22 @@ def test_the_same_answer_whatever_the_threads_and_the_hash_seed():
     code = (
         "import json; from helpers.replay.index import open_index; from helpers.settings import settings;"
         "print(json.dumps([open_index(settings().letters_dir).retrieve({'retrievalQuery': {'text': text}})"
-        " for text in ('What was the revenue of AWS?', '员工有多少人？')]))"
+        f" for text in {QUESTIONS_OF_BOTH}]))"
     )
-    answers = set()
-    for number in ("1", "2"):
-        env = os.environ | {"OPENBLAS_NUM_THREADS": number, "OMP_NUM_THREADS": number, "PYTHONHASHSEED": number}
-        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True)
-        answers.add(run.stdout)
-    assert len(answers) == 1
+    env = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "2"}
+    there = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True).stdout
+    index = open_index(ROOT / "data" / "letters")
+    assert json.loads(there) == [index.retrieve({"retrievalQuery": {"text": text}}) for text in QUESTIONS_OF_BOTH]
 
 
 def test_in_a_large_folder_the_bounds_hold_and_each_file_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FEATURES", 2000)
     monkeypatch.setattr(module, "FITTED", 40)
-    for number in range(120):
+    for number in range(60):
         write_pdf(tmp_path / f"{number}.pdf", f"Walrus{number} sleeps. " + FILLER, FILLER)
     index = open_index(tmp_path)
-    found = [files(ask(index, f"Walrus{number}", numberOfResults=1)) for number in range(120)]
-    assert found == [{f"{number}.pdf"} for number in range(120)]
+    found = [files(ask(index, f"Walrus{number}", numberOfResults=1)) for number in range(60)]
+    assert found == [{f"{number}.pdf"} for number in range(60)]
 
 
 def hits(index: Index, rows: list[dict[str, Any]]) -> float:

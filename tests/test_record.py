@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from multiprocessing import get_context
 
 import nbformat
@@ -241,31 +241,23 @@ def test_a_file_is_sorted_an_event_a_line_and_whole_or_not_at_all(tmp_path, monk
 # Whole notebooks
 
 
-def record_notebook(folder, path, answers, *faults, only="", passes=(record.collect, record.rewrite)):
-    """Record the notebook at `path` into `folder`; the exit codes of the passes and what the service was asked."""
-    with pytest.MonkeyPatch.context() as patch, Service(answers, *faults, rules=RuleBook([3])) as service:
-        given = {**KEYS, "AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(folder)}
-        for name, value in given.items():
-            patch.setenv(name, value)
+def test_a_lesson_recorded_holds_the_same_answers_and_prints_the_same(tmp_path, monkeypatch):
+    name, path = "04_financial_rag", tmp_path / "04_financial_rag.ipynb"
+    stored = nbformat.read(FOLDER / path.name, 4)
+    stored.cells = [cell for cell in stored.cells if cell.cell_type == "code" and "langchain" not in cell.source]
+    write(stored, path)
+    with Service(source_for(name), rules=RuleBook([3])) as service:
+        for key, value in {**KEYS, **places(service, tmp_path)}.items():
+            monkeypatch.setenv(key, value)
         settings.cache_clear()
-        return [step(path, only) if step is record.collect else step(path) for step in passes], service.calls
-
-
-@pytest.mark.parametrize("name", ["04_financial_rag"])
-def test_a_lesson_recorded_holds_the_same_answers_and_prints_the_same(name, tmp_path):
-    path = tmp_path / f"{name}.ipynb"
-    shutil.copy(FOLDER / path.name, path)
-    codes, _ = record_notebook(tmp_path, path, source_for(name))
-    assert codes == [0, 0]
+        assert record.record(path) == 0
     told = []
-    cells = (nbformat.read(place, 4).cells for place in (FOLDER / path.name, path))
-    for before, now in zip(*cells, strict=True):
-        if before.cell_type == "code":
-            expected, got = comparable(before, name), comparable(now, name)
-            told += got
-            # Only what says where an answer is from, and that tokens are estimated, is another now.
-            if "workshop.start(" not in before.source:
-                assert [text.replace("; token counts are estimates", "") for text in expected] == got
+    for before, now in zip(stored.cells, nbformat.read(path, 4).cells, strict=True):
+        expected, got = comparable(before, name), comparable(now, name)
+        told += got
+        # Only what says where an answer is from, and that tokens are estimated, is another now.
+        if "workshop.start(" not in before.source:
+            assert [text.replace("; token counts are estimates", "") for text in expected] == got
     assert any("captured from the live service" in text for text in told)
     entries = [Recording(place / f"{name}.json").entries for place in (RECORDINGS, tmp_path)]
     old, new = (
@@ -276,6 +268,10 @@ def test_a_lesson_recorded_holds_the_same_answers_and_prints_the_same(name, tmp_
     text = (tmp_path / f"{name}.json").read_text(encoding="utf-8") + path.read_text(encoding="utf-8")
     assert not [secret for secret in (ACCOUNT, KEY, SECRET, KNOWLEDGE_BASE, "127.0.0.1") if secret in text]
     assert {each.suffix for each in tmp_path.iterdir()} == {".json", ".ipynb"}
+
+
+def places(service, folder):
+    return {"AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(folder)}
 
 
 def test_what_differs_from_the_rule_book_is_said(tmp_path):
@@ -323,12 +319,54 @@ def texts(folder):
     return sorted(message["content"][0]["text"] for message in contents if message)
 
 
+def execute_here(path, env, preamble=""):
+    """Run the cells in this process: a kernel for each of many runs would cost minutes, and it writes no file."""
+    os.environ.update(env)
+    settings.cache_clear()
+    notebook, names, ran, error = nbformat.read(path, 4), {}, 0, ""
+    exec(preamble, names)
+    for cell in notebook.cells:
+        with redirect_stdout(io.StringIO()) as text:
+            try:
+                exec(cell.source, names)
+            except Exception as problem:
+                error = str(problem)
+                break
+        ran += 1
+        cell.execution_count, cell.outputs = ran, [nbformat.v4.new_output("stream", text=text.getvalue())]
+    return Outcome(path, notebook, ran, 0.0, error)
+
+
+def record_here(path, env, arguments):
+    """All of `make record`, in a process of its own."""
+    os.environ.update(env)
+    record.execute = execute_here
+    with redirect_stdout(path.with_name("said").open("w")):
+        code = record.main(["--yes", *arguments, str(path)])
+    os._exit(code)
+
+
+@contextmanager
+def recording(folder, answers, *faults, arguments=()):
+    """A process that records the small notebook in `folder`, and the service that it asks."""
+    service = Service(answers, *faults)
+    env = {**KEYS, **places(service, folder)}
+    # Forked before the service has threads, with everything imported.
+    process = get_context("fork").Process(target=record_here, args=(folder / "small.ipynb", env, arguments))
+    process.start()
+    with service:
+        yield process, service
+        process.join()
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """The small notebook, recorded once; copy the folder to go on from there."""
     folder = tmp_path_factory.mktemp("small")
-    codes, _ = record_notebook(folder, small(folder), says(1))
-    assert codes == [0, 0] and ACCOUNT not in (folder / "small.ipynb").read_text(encoding="utf-8")
+    small(folder)
+    with recording(folder, says(1)) as (process, _):
+        pass
+    assert process.exitcode == 0 and ACCOUNT not in (folder / "small.ipynb").read_text(encoding="utf-8")
     return folder
 
 
@@ -339,43 +377,23 @@ def copied(first, tmp_path):
 
 
 def test_some_requests_are_renewed_the_others_stay_and_what_is_asked_no_more_goes(copied):
-    path = small(copied, [*SMALL[:2], SMALL[2].replace("'plum'", "'pink'")])
-    codes, calls = record_notebook(copied, path, says(2), only="about blue", passes=[record.collect])
-    assert codes == [0]
-    assert {call.params["messages"][0]["content"][0]["text"] for call in calls} == {"about blue", "about pink"}
+    small(copied, [*SMALL[:2], SMALL[2].replace("'plum'", "'pink'")])
+    with recording(copied, says(2), arguments=["--only", "about blue"]) as (process, service):
+        pass
+    assert process.exitcode == 0
+    asked = {call.params["messages"][0]["content"][0]["text"] for call in service.calls}
+    assert asked == {"about blue", "about pink"}
     new = {"blue", "pink"}
     assert texts(copied) == sorted(f"about {c}, version {1 + (c in new)}" for c in ["red", "green", "cyan", *new])
 
 
-def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(copied, capsys):
+def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(copied):
     before = [(copied / name).read_bytes() for name in ("small.json", "small.ipynb")]
-    expired = On(refused("expired"), operation="Converse", calls=after(2))
-    codes, _ = record_notebook(copied, copied / "small.ipynb", says(2), expired, passes=[record.record])
-    assert codes == [1] and "is as it was" in capsys.readouterr().out
+    with recording(copied, says(2), On(refused("expired"), operation="Converse", calls=after(2))) as (process, _):
+        pass
+    assert process.exitcode == 1 and "is as it was" in (copied / "said").read_text()
     assert [(copied / name).read_bytes() for name in ("small.json", "small.ipynb")] == before
     assert len(Recording(copied / "small.new.json").entries) == 4  # who, two answers, and the refusal
-
-
-def execute_here(path, env, preamble=""):
-    """Run the cells in this process: a kernel for each of many runs would cost minutes, and it writes no file."""
-    os.environ.update(env)
-    settings.cache_clear()
-    notebook, names = nbformat.read(path, 4), {}
-    exec(preamble, names)
-    for number, cell in enumerate(notebook.cells, 1):
-        with redirect_stdout(io.StringIO()) as text:
-            exec(cell.source, names)
-        cell.execution_count = number
-        cell.outputs = [nbformat.v4.new_output("stream", text=text.getvalue())]
-    return Outcome(path, notebook, len(notebook.cells), 0.0)
-
-
-def record_here(path, env):
-    """All of `make record`, in a process of its own."""
-    os.environ.update(env)
-    record.execute = execute_here
-    with redirect_stdout(io.StringIO()):
-        record.main(["--yes", str(path)])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
@@ -387,18 +405,12 @@ def test_a_recording_killed_at_any_moment_leaves_whole_files(first, tmp_path, re
     def run(number, call, seconds):
         """Record anew, and kill it `seconds` after the service saw that call; what is then there."""
         folder = shutil.copytree(first, tmp_path / str(number))
-        service = Service(says(2), On(slow(0.05), operation="Converse"))
-        env = {**KEYS, "AWS_ENDPOINT_URL": service.url, "WORKSHOP_RECORDINGS_DIR": str(folder)}
-        # Forked before the service has threads, with everything imported.
-        process = get_context("fork").Process(target=record_here, args=(folder / "small.ipynb", env))
-        process.start()
-        with service:
+        with recording(folder, says(2), On(slow(0.05), operation="Converse")) as (process, service):
             limit = time.monotonic() + 60
             while len(service.calls) < call and process.is_alive() and time.monotonic() < limit:
                 time.sleep(0.005)
             time.sleep(seconds)
             process.kill()
-            process.join()
         found = {name: (folder / name).read_bytes() for name in old}
         nbformat.reads(found["small.ipynb"].decode(), 4)
         if found["small.json"] == old["small.json"]:

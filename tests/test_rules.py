@@ -82,29 +82,26 @@ BROKEN = {
 SERVICES = {"converse": "bedrock-runtime", "count_tokens": "bedrock-runtime", "retrieve": "bedrock-agent-runtime"}
 
 
-@pytest.fixture
-def answer():
+SESSION = boto3.Session("x", "x", region_name="us-east-1")
+ONCE = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
+
+
+def answer(operation, params, off=()):
     """What the stand-in says to a request, with some rules off: its answer, or code and text of its refusal."""
-
-    def ask(operation, params, off=()):
-        once = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
-        with Service(Script(ANSWERS), rules=RuleBook(off)) as service:
-            session = boto3.Session("x", "x", region_name="us-east-1")
-            client = session.client(SERVICES.get(operation, "bedrock"), endpoint_url=service.url, config=once)
-            try:
-                found = getattr(client, operation)(**params)
-            except ClientError as error:
-                return error.response["Error"]["Code"], error.response["Error"]["Message"]
-            found.pop("ResponseMetadata")
-            return found
-
-    return ask
+    with Service(Script(ANSWERS), rules=RuleBook(off)) as service:
+        client = SESSION.client(SERVICES.get(operation, "bedrock"), endpoint_url=service.url, config=ONCE)
+        try:
+            found = getattr(client, operation)(**params)
+        except ClientError as error:
+            return error.response["Error"]["Code"], error.response["Error"]["Message"]
+        found.pop("ResponseMetadata")
+        return found
 
 
 @pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.number in BROKEN], ids=lambda rule: f"rule {rule.number}"
 )
-def test_a_rule_breaks_once_and_only_where_it_should(rule, answer):
+def test_a_rule_breaks_once_and_only_where_it_should(rule):
     operation, meets, beside = BROKEN[rule.number]
     told = answer(operation, meets)
     if rule.refuses:
@@ -114,7 +111,7 @@ def test_a_rule_breaks_once_and_only_where_it_should(rule, answer):
         assert not isinstance(answer(operation, beside), tuple)
 
 
-def test_thinking_may_leave_no_text_and_little_effort_leaves_some(answer):
+def test_thinking_may_leave_no_text_and_little_effort_leaves_some():
     def kinds(limit, **more):
         found = answer("converse", talk(inferenceConfig={"maxTokens": limit}, **more))
         return [next(iter(part)) for part in found["output"]["message"]["content"]], found["stopReason"]

@@ -189,8 +189,10 @@ def dead_links(folder: Path) -> list[str]:
 
 def test_the_pages_have_an_index_and_no_dead_local_link(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "BUILD", tmp_path)
-    for path in all_notebooks():
-        run.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
+    for path in all_notebooks():  # the links are in the text
+        short = nbformat.read(path, 4)
+        short.cells = [cell for cell in short.cells if cell.cell_type == "markdown"]
+        run.keep(Outcome(path, short, 0, 0.0), in_place=False)
     run.write_index(all_notebooks())
     index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert len(re.findall("<tr>", index)) == 1 + len(all_notebooks())

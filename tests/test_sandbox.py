@@ -136,7 +136,7 @@ def test_an_error_of_the_checks_is_told_too():
 
 
 def test_results_that_are_too_large_or_late_do_not_come_back():
-    large = "import numpy as np\nresults['large'] = np.zeros(10**7)"  # 80 MB
+    large = "import numpy as np\nresults['large'] = np.zeros(4 * 10**6)"  # 32 MB
     assert run("", large).ended in (EARLY + " its last line (exit status 1)", "MemoryError")
     assert run("", large, timeout=0.5).ended == "stopped at its time limit, 0.5 s"
     assert run("", "results['object'] = object").ended.startswith("AttributeError")
@@ -151,7 +151,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 def call(done): print(done, os.strerror(ctypes.get_errno()))
 """
 EACH_FILE = "import contextlib\nfor n in range(3, 40):\n  with contextlib.suppress(OSError): "
-REFUSED, TIME, OK = "PermissionError", "stopped at its time limit, 1 s", "ok"
+REFUSED, TIME, OK = "PermissionError", "stopped at its time limit", "ok"
 FILES = r"(PermissionError|OSError: \[Errno 24\])"  # refused, or at most 40 of 16 MB
 EARLY, SPACE = "its process ended before", r"OSError: \[Errno 28\] No space left"
 HOSTILE = {
@@ -229,7 +229,9 @@ def attempt(name, outside):
     """Run a hostile program; what holds in every mode is asserted here."""
     start = time.monotonic()
     header = f"import ctypes, os, socket, subprocess, sys\nout = {str(outside)!r}\n"
-    result = run(header + HOSTILE[name][0], "results['mine'] = [1.0]", timeout=1, memory_mb=512)
+    code, ending = HOSTILE[name]
+    timeout = 0.4 if ending == TIME else 1
+    result = run(header + code, "results['mine'] = [1.0]", timeout=timeout, memory_mb=512)
     assert time.monotonic() - start < 20  # generous, for the machine may be busy; a miss takes a minute or more
     assert "secret" not in result.stdout and "root:" not in result.stdout
     assert max(len(result.stdout), len(result.stderr)) <= sandbox.OUTPUT
@@ -256,7 +258,7 @@ def test_hostile_programs_meet_walls(mode, outside, without, report):
         disk = "namespaces" in guards or SPACE not in ending
         told = re.match(ending if disk else "left more than", result.ended)
         if ending not in (OK, REFUSED, EARLY):  # on a busy machine the time limit may come first
-            told = told or result.ended == TIME
+            told = told or result.ended.startswith(TIME)
         if not told or (name.startswith("undo, ") and ending == OK and "-1 " not in result.stdout):
             wrong[name] = result
     report(f"{len(names)} hostile programs against {', '.join(guards)}: {len(names) - len(wrong)} held")

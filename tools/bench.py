@@ -2,23 +2,23 @@
 
 import contextlib
 import io
-import json
+import multiprocessing
 import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
 from helpers import batch, clients, sandbox, workshop
 from helpers.replay.recording import Recording, request_of
 from helpers.settings import PREFIX, ROOT, settings
-from tests.loopback import Reply, Script, Service
+from tests.loopback import On, Reply, Script, Service
+from tests.loopback.faults import quota, slow
 from tools.answers import text_of
 from tools.notebooks import FOLDER, all_notebooks, environment, execute, write
 from tools.recorder import save
@@ -102,34 +102,37 @@ def vectorised_convolution() -> None:
 
 
 @contextlib.contextmanager
-def service(folder: Path, *faults: dict[str, object]) -> Iterator[tuple[str, list[str]]]:
-    """A service in a process of its own: its URL, and, when it has ended, a line with what it was asked."""
-    reply = {"reply": {"text": "one two three four five six seven eight"}}
-    answers = {"bedrock-runtime.Converse": reply, "bedrock-runtime.ConverseStream": reply}
-    script = folder / "script.json"
-    script.write_text(json.dumps({"answers": answers, "faults": list(faults)}), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.loopback", "--script", str(script)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    told: list[str] = []
+def service(*faults: On) -> Iterator[tuple[str, Counter[str]]]:
+    """A service in a process of its own: its URL, and, when it has ended, how its calls came out."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_serve, args=(there, faults))
+    process.start()
+    outcomes = Counter[str]()
     try:
-        yield process.stdout.readline().strip(), told
+        yield here.recv(), outcomes
     finally:
-        process.send_signal(signal.SIGINT)
-        told.append(process.stdout.read().strip())
-        process.wait()
+        here.send("end")
+        outcomes.update(here.recv())
+        process.join()
+
+
+def _serve(pipe: Any, faults: tuple[On, ...]) -> None:
+    reply = Reply("one two three four five six seven eight")
+    with Service(Script({f"bedrock-runtime.{form}": reply for form in ("Converse", "ConverseStream")}), *faults) as it:
+        pipe.send(it.url)
+        pipe.recv()
+    pipe.send(Counter(call.outcome for call in it.calls))
 
 
 def batch_against_quota_and_ideal(folder: Path) -> None:
     """320 calls of 200 ms, 16 in flight: beside 320 x 0.2 / 16 seconds, and beside quotas of the service."""
     calls, seconds, at_most = 320, 0.2, 16
-    slow = {"fault": "slow", "with": [seconds], "operation": "Converse"}
     for rate, burst in ((0, 0), (40, 40), (20, 5), (10, 60)):
-        quota = [{"fault": "quota", "with": [rate, burst], "operation": "Converse"}] if rate else []
+        limits = [On(quota(rate, burst))] if rate else []
         best = calls * seconds / at_most if not rate else max(1, calls - burst) / rate
         took = []
         for _ in range(1 if rate else 3):
-            with service(folder, *quota, slow) as (url, told):
+            with service(*limits, On(slow(seconds))) as (url, seen):
                 start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
                 runtime = clients.client("bedrock-runtime")
                 runtime.converse(**question(calls))  # the first call of a client reads the service model's rules
@@ -142,14 +145,11 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
                         at_most,
                     )
                 took.append(time.perf_counter() - begin)
-            seen = json.loads(told[0])["calls"]
-            assert len(results) == seen["bedrock-runtime.Converse answered"] - 1 == calls, "each result once"
+            assert len(results) == seen["answered"] - 1 == calls, "each result once"
         name = f"quota {rate} a second, burst {burst}" if rate else "no quota"
         shares = ", ".join(f"{best / each:.0%}" for each in sorted(took))
-        refused = seen.get("bedrock-runtime.Converse ThrottlingException", 0)
-        print(
-            f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best {best:.1f} s; {refused} refused"
-        )
+        refused = f"{seen['ThrottlingException']} refused"
+        print(f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best {best:.1f} s; {refused}")
 
 
 def replay_against_vcrpy(folder: Path) -> None:
@@ -157,7 +157,7 @@ def replay_against_vcrpy(folder: Path) -> None:
     import vcr
 
     cassette = vcr.VCR(match_on=["method", "path", "body"], record_mode="once").use_cassette
-    with service(folder) as (url, _):
+    with service() as (url, _):
         start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
         with cassette(str(folder / "cassette.yaml")):
             live = clients.client("bedrock-runtime")
@@ -175,7 +175,7 @@ def first_token_against_the_service(folder: Path) -> None:
     """Seconds to the first streamed text, beside the seconds after which the service sends it."""
     before, between = 0.2, 0.05
     own = before + 2 * between  # the start of the message comes first
-    with service(folder, {"fault": "slow", "with": [before, between]}) as (url, _):
+    with service(On(slow(before, between))) as (url, _):
         start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
         runtime = clients.client("bedrock-runtime")
         took = []

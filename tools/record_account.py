@@ -19,6 +19,7 @@ from helpers.replay.recording import Recording
 from helpers.settings import Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
+from tests.loopback.rules import TOO_NEW
 from tools.notebooks import FOLDER, Outcome, environment, execute, inside
 from tools.recorder import save
 from tools.run import line
@@ -50,7 +51,7 @@ def main(target: Path = RECORDINGS) -> int:
 
 def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
     """Both lessons live, one after the other; what the account holds at the end, and the rules that were met."""
-    with together(Account(polls=2, forbidden=1, not_ready=["role"])) as service:
+    with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]])) as service:
         env = {
             **environment("live"),
             **service.environment(),

@@ -166,11 +166,6 @@ def max_tokens(keep: int = 10) -> Fault:
     return lambda call, rng, proceed: changed(call.operation, _result(proceed()), keep=keep)
 
 
-KINDS: dict[str, Callable[..., Fault]] = {
-    make.__name__: make for make in (refused, quota, slow, dropped, lost, stream_ends, garbled, thinking, max_tokens)
-}
-
-
 def _with_events(call: Call, answer: Answer, change: Callable[[Iterable[Event]], Iterator[Event]]) -> Answer:
     if call.stream is None:
         return answer

@@ -116,8 +116,6 @@ def changed(operation: str, result: Result, thinking: str = "", keep: int | None
             return {**result, "body": {**body, "content": content, "stop_reason": stop or body["stop_reason"]}}
         case "ConverseStream":
             return {**result, "stream": _changed_events(result["stream"], thinking, cut, stop)}
-        case "InvokeModelWithResponseStream":
-            return {**result, "body": _changed_chunks(result["body"], thinking, cut, stop)}
     return result
 
 
@@ -157,29 +155,6 @@ def _changed_events(events: Iterable[Event], thinking: str, cut: _Cut, stop: str
             for part in ({"text": thinking}, {"signature": _SIGNATURE}):
                 yield {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": part}}}
             yield {"contentBlockStop": {"contentBlockIndex": 0}}
-
-
-def _changed_chunks(events: Iterable[Event], thinking: str, cut: _Cut, stop: str | None) -> Iterator[Event]:
-    for event in events:
-        if "chunk" not in event:  # an exception
-            yield event
-            continue
-        data = _opened(event["chunk"]["bytes"])
-        delta = dict(data.get("delta", {}))
-        if delta.get("type") == "text_delta":
-            delta["text"] = cut.text(delta["text"])
-            if not delta["text"]:
-                continue
-        if "stop_reason" in delta:
-            delta["stop_reason"] = stop or delta["stop_reason"]
-        if "index" in data:
-            data = {**data, "index": data["index"] + bool(thinking)}
-        yield {"chunk": {"bytes": {**data, "delta": delta} if delta else data}}
-        if data["type"] == "message_start" and thinking:
-            text = {"type": "thinking_delta", "thinking": thinking}
-            parts = [text, {"type": "signature_delta", "signature": _SIGNATURE}]
-            for chunk in _block(0, {"type": "thinking", "thinking": "", "signature": ""}, parts):
-                yield {"chunk": {"bytes": chunk}}
 
 
 def _opened(body: Any) -> Event:

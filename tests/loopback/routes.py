@@ -91,9 +91,8 @@ def signed_for(authorization: str) -> str:
     return scope[1]
 
 
-def find(method: str, path: str, authorization: str, marker: str) -> tuple[Route, dict[str, str]]:
+def find(method: str, path: str, signing_name: str, marker: str) -> tuple[Route, dict[str, str]]:
     """The route of a request and the labels of its path; `ServiceError` for an unknown one."""
-    signing_name = signed_for(authorization)
     for route in all_routes():
         if (route.signing_name, route.method, route.marker) == (signing_name, method, marker):
             match = route.path.fullmatch(path)

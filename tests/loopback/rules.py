@@ -185,13 +185,13 @@ def _unknown_agreement(operation: str, params: Params, answer: Answer) -> Answer
 
 
 # What CreateKnowledgeBase says while role, policies or index are too new to be seen.
-_INVALID = "The knowledge base storage configuration provided is invalid... "
+INVALID = "The knowledge base storage configuration provided is invalid... "
 TOO_NEW = (
     "Bedrock Knowledge Base was unable to assume the given role. Provide the proper permissions and retry the request.",
     "cannot assume role",
-    _INVALID + "Request failed: [security_exception] 403 Forbidden",
-    _INVALID + "server returned 401",
-    _INVALID + "Dependency error document status code: 404, error message: no such index [letters]",
+    INVALID + "Request failed: [security_exception] 403 Forbidden",
+    INVALID + "server returned 401",
+    INVALID + "Dependency error document status code: 404, error message: no such index [letters]",
     "The specified index could not be found",
 )
 

@@ -1,14 +1,11 @@
-"""Answers written down beforehand, in a test or in a JSON file."""
+"""Answers written down beforehand."""
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from tests.loopback.answers import Answer, NoAnswer, Params, ServiceError
-from tests.loopback.faults import KINDS, On
 from tests.loopback.replies import Reply
 
 Line = Answer | Reply | ServiceError | Callable[[Params], Any]
@@ -40,32 +37,3 @@ class Script:
         if isinstance(line, ServiceError):
             raise ServiceError(line.code, line.status, line.message)
         return line.result(operation, params) if isinstance(line, Reply) else line
-
-
-def load(path: Path) -> tuple[Script, list[On], int]:
-    """The answers, faults and seed of a JSON file.
-
-    {"answers": {"bedrock-runtime.Converse": [{"reply": {"text": "Yes."}}, {"error": ["Code", 400, "why"]}]},
-     "faults": [{"fault": "refused", "with": ["per day"], "operation": "Converse", "calls": [1]}],
-     "seed": 0}
-    """
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    answers = {
-        name: [_line(line) for line in (lines if isinstance(lines, list) else [lines])]
-        for name, lines in stored.get("answers", {}).items()
-    }
-    faults = []
-    for rule in stored.get("faults", []):
-        make = KINDS[rule.pop("fault")]
-        faults.append(On(make(*rule.pop("with", [])), **rule))
-    return Script(answers), faults, stored.get("seed", 0)
-
-
-def _line(stored: Any) -> Line:
-    match stored:
-        case {"reply": reply}:
-            return Reply(**reply)
-        case {"error": [code, status, message]}:
-            return ServiceError(code, status, message)
-    result: Answer = stored
-    return result

@@ -22,15 +22,15 @@ from tests.loopback.rules import RuleBook
 class Service:
     """Serves `answers`, with `faults`, at `url` while open; closing ends its connections and threads."""
 
-    def __init__(self, answers: Source, *faults: On, seed: int = 0, port: int = 0, rules: RuleBook | None = None):
-        """`seed` decides what is left to chance; port 0 takes a free one; `rules` are all, if none are given."""
-        self._answers, self._faults, self.rules = answers, Faults(faults, seed), rules or RuleBook()
+    def __init__(self, answers: Source, *faults: On, rules: RuleBook | None = None, moto: Any = None):
+        """`rules` are all, if none are given; `moto` (account/together.py) answers for S3, IAM and STS."""
+        self._answers, self._faults, self.rules, self._moto = answers, Faults(faults, 0), rules or RuleBook(), moto
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._calls: list[Call] = []
         self._in_flight = self._most = 0
         routes.all_routes()  # reads the service models now, not in the first call
-        self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
+        self._server = _Server(("127.0.0.1", 0), partial(_Handler, self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="loopback")
 
@@ -58,22 +58,33 @@ class Service:
         """The most calls that were ever under way at one time."""
         return self._most
 
-    def answer(self, route: routes.Route, params: dict[str, Any]) -> tuple[Call, wire.Response]:
-        """Take down one call and find its response; `Dropped` for none."""
-        name, operation = route.service, str(route.operation.name)
-        ask = partial(self.rules.apply, f"{name}.{operation}", params, partial(self._answers, name, operation, params))
-        call, proceed = self.begin(name, operation, params, wire.stream_of(route.operation), ask)
+    def answer(self, method: str, url: str, headers: Any, body: bytes) -> tuple[Call, wire.Response]:
+        """Take down one call and find its response; `ServiceError` for no known call, `Dropped` for no response."""
+        name = routes.signed_for(headers.get("authorization", ""))
+        if self._moto and name in ("s3", "iam", "sts"):
+            operation, params, ask = self._moto(name, method, url, dict(headers.items()), body)
+        else:
+            path, _, query = url.partition("?")
+            marker = headers.get("x-amz-target", "")
+            if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+                marker = parse_qs(body.decode()).get("Action", [""])[0]
+            route, labels = routes.find(method, path, name, marker)
+            name, operation = route.service, route.operation
+            params = wire.params_of(operation, labels, query, headers, body)
+            source = partial(self._answers, name, str(operation.name), params)
+            ask = partial(self.rules.apply, f"{name}.{operation.name}", params, source)
+        call, proceed = self.begin(name, str(operation.name), params, wire.stream_of(operation), ask)
         try:
-            return call, wire.success(route.operation, proceed())
+            return call, wire.success(operation, proceed())
         except Dropped:
             self.end(call, "dropped")
             raise
         except ServiceError as error:
             self.end(call, error.code)
-            return call, wire.failure(route.operation, error)
+            return call, wire.failure(operation, error)
         except Exception as error:  # a mistake in the source must reach the test that wrote it
             self.end(call, "LoopbackScriptError")
-            return call, wire.failure(route.operation, ServiceError("LoopbackScriptError", 400, repr(error)))
+            return call, wire.failure(operation, ServiceError("LoopbackScriptError", 400, repr(error)))
 
     def begin(
         self, service: str, operation: str, params: Params, stream: str | None, proceed: Proceed
@@ -136,9 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        path, _, query = self.path.partition("?")
         try:
-            call, response = self._service.answer(*self._asked(path, query, body))
+            call, response = self._service.answer(self.command, self.path, self.headers, body)
         except ServiceError as error:
             self._send(wire.failure(None, error), None)
         except Dropped:
@@ -147,13 +157,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(response, call)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
-
-    def _asked(self, path: str, query: str, body: bytes) -> tuple[routes.Route, dict[str, Any]]:
-        marker = self.headers.get("x-amz-target", "")
-        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            marker = parse_qs(body.decode()).get("Action", [""])[0]
-        route, labels = routes.find(self.command, path, self.headers.get("authorization", ""), marker)
-        return route, wire.params_of(route.operation, labels, query, self.headers, body)
 
     def _send(self, response: wire.Response, call: Call | None) -> None:
         try:

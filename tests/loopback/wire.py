@@ -126,12 +126,13 @@ def _json_blobs(shape: Shape, value: Any) -> Any:
 
 def failure(operation: OperationModel | None, error: ServiceError) -> Response:
     """The response for `error` in the form of the operation's protocol."""
-    if operation is not None and operation.service_model.protocol == "query":
-        parts = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
-        text = f"<ErrorResponse><Error><Type>Sender</Type>{parts}</Error></ErrorResponse>"
+    protocol = operation.service_model.protocol if operation else ""
+    if protocol in ("query", "rest-xml"):
+        text = f"<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message></Error>"
+        text = f"<ErrorResponse>{text}</ErrorResponse>" if protocol == "query" else text
         return Response(error.status, {"content-type": "text/xml"}, text.encode())
     # After the colon comes a name space, which botocore cuts off, on the live service too.
     kind = f"{error.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
-    named = {"__type": error.code} if operation and operation.service_model.protocol == "json" else {}
+    named = {"__type": error.code} if protocol == "json" else {}
     body = json.dumps({"message": error.message, **named}, ensure_ascii=False).encode()
     return Response(error.status, {"content-type": "application/json", "x-amzn-errortype": kind}, body)

@@ -1,12 +1,143 @@
-"""A stateful stand-in for the part of AWS in which a knowledge base is created and removed.
-
-    account = Account(polls=1, fails={"ingestion": "why"})
-    with Service(first_of(account, script)) as service:
-        account.endpoint = service.url
+"""A stand-in that keeps state for the part of AWS in which a knowledge base is created and removed.
 
 `together.together()` starts it beside moto's S3, IAM and STS.
 """
 
-from tests.loopback.account.account import Account
+import random
+import re
+import string
+import threading
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
-__all__ = ["Account"]
+from botocore import xform_name
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from moto.core.utils import get_service_model
+
+from tests.loopback.account.agent import Agent
+from tests.loopback.account.parts import Refusal
+from tests.loopback.account.stores import OpenSearch, Serverless, Vectors
+from tests.loopback.answers import Answer, NoAnswer, Params, Result, ServiceError
+from tests.loopback.rules import RuleBook, error_of
+
+_ALPHABETS = {10: string.ascii_uppercase + string.digits, 20: string.ascii_lowercase + string.digits}
+
+
+@dataclass
+class Account:
+    """A source of answers: what "create and remove a knowledge base" needs beside S3, IAM and STS.
+
+    A state that takes time is shown `polls` times, then the next one. The fields may be changed between calls.
+    """
+
+    region: str = "us-east-1"
+    account_id: str = "111122223333"
+    endpoint: str = ""  # URL of the loopback service, which serves the collections too
+    polls: int = 2
+    forbidden: int = 0  # requests that a collection refuses after a data policy was made
+    not_ready: list[str] = field(default_factory=list)  # what CreateKnowledgeBase says on its next calls, one each
+    fails: dict[str, str] = field(default_factory=dict)
+    """Why "collection", "knowledge base" or "ingestion" ends as FAILED, or "delete knowledge base" does not end."""
+    empty: int = 1  # answers to Retrieve without a passage after an ingestion (rule 8)
+    bad_documents: dict[str, str] = field(default_factory=dict)  # object key: why it cannot be indexed
+    page_size: int = 100  # the most that a page of any list has
+    clock: Callable[[], datetime] = lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    rules: RuleBook = field(default_factory=RuleBook)
+    # These are set by `together`: who calls; what a bucket holds, by key; a role's trust policy; the linked role.
+    caller: str = ""
+    objects: Callable[[str], dict[str, tuple[str, int]]] = lambda bucket: {}
+    trust: Callable[[str], str] = lambda role: ""
+    linked: Callable[[], bool] = lambda: True
+    retrieve: Callable[[Params], Result] = lambda params: {"retrievalResults": []}
+
+    def __post_init__(self) -> None:
+        """Begin with nothing."""
+        self.tags: dict[str, dict[str, str]] = {}  # by ARN; a resource without tags has an empty entry
+        self.serverless, self.vectors, self.agent = Serverless(self), Vectors(self), Agent(self)
+        self._parts: dict[str, Any] = {
+            "opensearchserverless": self.serverless,
+            "opensearch": OpenSearch(self),
+            "s3vectors": self.vectors,
+            "bedrock-agent": self.agent,
+            "bedrock-agent-runtime": self.agent,
+        }
+        self._made: dict[tuple[str, str], Result] = {}
+        self.ids, self._lock = 0, threading.RLock()
+
+    def __call__(self, service: str, operation: str, params: Params) -> Answer:
+        """Answer one call; `NoAnswer` for what is not the account's."""
+        answer = getattr(self._parts.get(service), xform_name(operation), None)
+        if answer is None:
+            raise NoAnswer(f"the account has no {service}.{operation}")
+        with self._lock:
+            if service == "opensearch":
+                found: Answer = answer(params)
+                return found
+            model = get_service_model(service)
+            try:
+                check(model.operation_model(operation).input_shape, params)
+                token = (operation, params.get("clientToken", ""))
+                result = self._made.get(token) or answer(params)  # a token has the answer that it had before
+            except Refusal as refusal:
+                status = model.shape_for(refusal.code).metadata.get("error", {}).get("httpStatusCode", 400)
+                raise ServiceError(refusal.code, status, refusal.message) from None
+            if token[1]:
+                self._made[token] = deepcopy(result)
+            shape = model.operation_model(operation).output_shape
+            return deepcopy(pruned(shape, result)) if shape else {}
+
+    def left(self) -> dict[str, list[str]]:
+        """Names of all that is still held, by kind; empty when nothing is."""
+        parts = (self.serverless, self.vectors, self.agent)
+        return {kind: sorted(names) for part in parts for kind, names in part.left().items() if names}
+
+    def new_id(self, length: int = 10) -> str:
+        """The next id: 10 upper-case characters, or 20 lower-case ones; the same in every run."""
+        self.ids += 1
+        return "".join(random.Random(self.ids).choices(_ALPHABETS[length], k=length))
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of this account."""
+        return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def refuses(self, number: int, broken: object, **values: str) -> None:
+        """Refuse as rule `number` says, if it is `broken` and switched on."""
+        if broken and self.rules.meets(number):
+            raise ServiceError(*error_of(number, **values))
+
+
+def pruned(shape: Shape, value: Any) -> Any:
+    """A copy of `value` with the members that `shape` has."""
+    if isinstance(shape, StructureShape) and not shape.is_document_type:
+        members = shape.members.items()
+        return {name: pruned(member, value[name]) for name, member in members if value.get(name) is not None}
+    return [pruned(shape.member, item) for item in value] if isinstance(shape, ListShape) else value
+
+
+def check(shape: Shape, value: Any, where: str = "") -> None:
+    """Refuse what the service model forbids and boto3 lets through: patterns, longest lengths, enums."""
+    if isinstance(shape, StructureShape) and not shape.is_document_type:
+        for name, item in value.items():
+            check(shape.members[name], item, f"{where}.{name}".lstrip("."))
+    elif isinstance(shape, ListShape | MapShape):
+        for item in value.values() if isinstance(shape, MapShape) else value:
+            check(shape.value if isinstance(shape, MapShape) else shape.member, item, where)
+    elif isinstance(value, str):
+        known = shape.metadata
+        fits = len(value) <= known.get("max", len(value)) and value in (known.get("enum") or [value])
+        if not fits or not _pattern(known.get("pattern", ".*")).fullmatch(value):
+            text = f"1 validation error detected: Value '{value}' at '{where}' failed to satisfy constraint: {known}"
+            raise Refusal("ValidationException", text)
+
+
+@lru_cache
+def _pattern(text: str) -> re.Pattern[str]:
+    digits = text.replace("/d{", r"\d{").replace("/d+", r"\d+")  # a slip of some models
+    try:
+        return re.compile(digits, re.DOTALL)
+    except re.error:  # a class that only Java has
+        return re.compile(".*", re.DOTALL)

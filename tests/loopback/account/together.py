@@ -2,37 +2,47 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl
 
 import boto3
+from moto.core.model import OperationModel
+from moto.core.utils import get_service_model
+from moto.iam.models import iam_backends
+from moto.moto_api._internal import mock_random
+from moto.moto_api._internal.models import moto_api_backend
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3.models import s3_backends
+from werkzeug.test import Client
 
 from helpers.replay.index import open_index
-from helpers.settings import settings
-from tests.loopback.account.account import Account
-from tests.loopback.account.moto import SERVICES, Moto
-from tests.loopback.answers import Params, Result, Source, first_of
+from helpers.settings import ROOT, settings
+from tests.loopback.account import Account
+from tests.loopback.answers import Raw, ServiceError
 from tests.loopback.faults import On
 from tests.loopback.rules import RuleBook
 from tests.loopback.service import Service
 
+BOUNDARY = "claude-workshop-boundary"  # which an administrator made
+OTHERS = "999988887777"  # the account of somebody else
+
 
 @dataclass(frozen=True)
 class Together:
-    """Everything while it runs; `service.calls` has the calls of both servers, in the order of arrival."""
+    """Everything while it runs; `service.calls` has the calls of all services, in the order of arrival."""
 
     account: Account
     service: Service
-    moto: Moto
     key: tuple[str, str]  # access key id and secret of the user `learner`
 
     def environment(self) -> dict[str, str]:
         """Variables that send every AWS call of a child process here, signed by the user `learner`."""
         return {
             "AWS_ENDPOINT_URL": self.service.url,
-            **{f"AWS_ENDPOINT_URL_{name.upper()}": self.moto.url for name in SERVICES},
             "AWS_ACCESS_KEY_ID": self.key[0],
             "AWS_SECRET_ACCESS_KEY": self.key[1],
             "AWS_REGION": self.account.region,
@@ -45,20 +55,17 @@ class Together:
 
     def client(self, service: str, **more: Any) -> Any:
         """A boto3 client of `service`; `more` goes to `Session.client`."""
-        url = self.moto.url if service in SERVICES else self.service.url
-        return _session(*self.key, self.account.region).client(service, endpoint_url=url, **more)
-
-    def take_bucket(self, name: str) -> None:
-        """Give this bucket name to another account, so that CreateBucket answers BucketAlreadyExists."""
-        self.moto.take_bucket(name, self.account.region)
+        return _session(*self.key, self.account.region).client(service, endpoint_url=self.service.url, **more)
 
     def left(self) -> dict[str, list[str]]:
-        """All that is still held, in moto too, by kind; empty when nothing is. No call is made for it."""
-        return self.account.left() | self.moto.left()
-
-
-def _from_the_letters(params: Params) -> Result:
-    return open_index(settings().letters_dir).retrieve(params)
+        """All that is still held, by kind; empty when nothing is. No call is made for it."""
+        iam = _iam()
+        held = {
+            "buckets": list(_s3().buckets),
+            "roles": [role.name for role in iam.get_roles() if role.path == "/"],  # no service-linked one
+            "policies": [name for name in _policies().values() if name != BOUNDARY],
+        }
+        return self.account.left() | {kind: sorted(names) for kind, names in held.items() if names}
 
 
 @lru_cache
@@ -67,24 +74,125 @@ def _session(key: str, secret: str, region: str) -> boto3.Session:
 
 
 @contextlib.contextmanager
-def together(
-    account: Account, *faults: On, others: Source | None = None, seed: int = 0, off: Iterable[int] = ()
-) -> Iterator[Together]:
-    """Start moto's server, emptied, and the loopback service with `account`; `others` answers what it does not.
+def together(account: Account, *faults: On, off: Iterable[int] = ()) -> Iterator[Together]:
+    """Empty moto and start the loopback service with it and `account`.
 
-    Rules of the service numbered in `off` do not hold. Faults meet calls of both ("iam.CreateRole"). Sets
-    `endpoint`, `caller`, `objects`, `trust` and `linked` of the account, and has Retrieve answered from the offline
-    index over the letters, unless the account has its own `retrieve`. moto keeps its state in this process, so
-    there can be one at a time.
+    Rules of the service numbered in `off` do not hold. Faults meet calls of all ("iam.CreateRole"). moto keeps its
+    state in this process, so there can be one at a time; with the same seed it draws the same ids in every run.
     """
-    answers = first_of(account, others) if others else account
+    os.environ["MOTO_ACCOUNT_ID"] = account.account_id  # which moto reads with every request
+    moto_api_backend.reset()
+    mock_random.seed(1)
+    text = (ROOT / "data/policies/boundary.json").read_text(encoding="utf-8")
+    _iam().create_policy("", "/", text, BOUNDARY, [])
     account.rules = RuleBook(off)
-    with (
-        Service(answers, *faults, seed=seed, rules=account.rules) as service,
-        Moto(service, account.account_id) as moto,
-    ):
-        account.caller, *key = moto.new_user("learner")
-        account.endpoint, account.objects, account.trust = service.url, moto.objects, moto.trust
-        account.linked = moto.linked
-        account.retrieve = account.retrieve or _from_the_letters
-        yield Together(account, service, moto, (key[0], key[1]))
+    with Service(account, *faults, rules=account.rules, moto=asked) as service:
+        account.caller = _iam().create_user("us-east-1", "learner").arn
+        key = _iam().create_access_key("learner")
+        account.endpoint, account.objects, account.trust, account.linked = service.url, objects, trust, linked
+        account.retrieve = open_index(settings().letters_dir).retrieve
+        yield Together(account, service, (key.access_key_id, key.secret_access_key))
+    os.environ.pop("MOTO_ACCOUNT_ID")
+
+
+def _s3() -> Any:
+    return s3_backends[Account.account_id]["aws"]
+
+
+def _iam() -> Any:
+    return iam_backends[Account.account_id]["aws"]
+
+
+def objects(bucket: str) -> dict[str, tuple[str, int]]:
+    """ETag and size of each object of a bucket by key."""
+    keys = _s3().list_objects(_s3().buckets[bucket], None, None, None, None)[0] if bucket in _s3().buckets else ()
+    return {key.name: (key.etag, key.size) for key in sorted(keys, key=lambda key: str(key.name))}
+
+
+def trust(role: str) -> str:
+    """The trust policy of the role with this ARN, empty without it."""
+    return next((str(one.assume_role_policy_document) for one in _iam().get_roles() if one.arn == role), "")
+
+
+def linked() -> bool:
+    """Whether the service-linked role of OpenSearch Serverless is there."""
+    return any("observability.aoss.amazonaws.com" in role.path for role in _iam().get_roles())
+
+
+def take_bucket(name: str) -> None:
+    """Give this bucket name to another account, so that CreateBucket answers BucketAlreadyExists."""
+    s3_backends[OTHERS]["aws"].create_bucket(name, "us-east-1")
+
+
+def _policies() -> dict[str, str]:
+    found = _iam().list_policies(None, 1000, False, "/", "Local")[0]
+    return {policy.arn: policy.name for policy in found}
+
+
+def asked(
+    service: str, method: str, url: str, headers: dict[str, str], body: bytes
+) -> tuple[OperationModel, dict[str, Any], Callable[[], Raw]]:
+    """The operation of a request to S3, IAM or STS, its parameters (not S3's), and moto's answer to it."""
+    params = {} if service == "s3" else dict(parse_qsl(body.decode()))
+    model = get_service_model(service)
+    operation = _s3_operation(method, url, headers) if service == "s3" else model.operation_model(params["Action"])
+
+    def answer() -> Raw:
+        _check(str(operation.name), params)
+        got = _moto().open(url, method=method, headers=headers, data=body)
+        text = got.data
+        if operation.name == "CreateBucket" and got.status_code == 200:  # moto gives it no tags
+            tags = re.findall(rb"<Tag><Key>(.*?)</Key><Value>(.*?)</Value></Tag>", body)
+            name = url.partition("?")[0].strip("/")
+            _s3().put_bucket_tagging(name, {key.decode(): value.decode() for key, value in tags})
+        if operation.name == "ListBuckets":  # moto leaves the regions out
+            text = re.sub(rb"<Bucket><Name>(.*?)</Name>", _with_region, text)
+        return Raw(text, got.status_code, {n: v for n, v in got.headers.items() if n.lower() != "content-length"})
+
+    return operation, params, answer
+
+
+@lru_cache
+def _moto() -> Client:
+    return Client(DomainDispatcherApplication(create_backend_app))
+
+
+def _check(operation: str, params: dict[str, Any]) -> None:
+    """What IAM refuses and moto does not."""
+    if operation == "CreateServiceLinkedRole" and linked():
+        text = "Service role name AWSServiceRoleForAmazonOpenSearchServerless has been taken in this account"
+        raise ServiceError("InvalidInput", 400, text)
+    boundary = params.get("PermissionsBoundary", "")
+    if boundary and boundary not in _policies():
+        raise ServiceError("NoSuchEntity", 404, f"Scope ARN: {boundary} does not exist or is not attachable.")
+
+
+def _with_region(found: re.Match[bytes]) -> bytes:
+    region = _s3().buckets[found[1].decode()].region_name
+    return b"%b<BucketRegion>%b</BucketRegion>" % (found[0], region.encode())
+
+
+def _s3_operation(method: str, url: str, headers: dict[str, str]) -> OperationModel:
+    """The operation of this method and depth of path that needs the most of what the request has."""
+    path, _, query = url.partition("?")
+    given = {name for name, _ in parse_qsl(query, keep_blank_values=True)} | {name.lower() for name in headers}
+    depth = len([part for part in path.split("/", 2) if part])
+    fits = [
+        (len(needs), operation)
+        for its_method, its_depth, needs, operation in _s3_operations()
+        if (its_method, its_depth) == (method, depth) and needs <= given
+    ]
+    return max(fits, key=lambda fit: fit[0])[1]
+
+
+@lru_cache(maxsize=1)
+def _s3_operations() -> list[tuple[str, int, set[str], OperationModel]]:
+    """Of each operation the method, the depth of its path, and the query flags and headers that it needs."""
+    model, found = get_service_model("s3"), []
+    for name in model.operation_names:
+        operation = model.operation_model(name)
+        http, shape = operation.http_trait, operation.input_shape
+        members = [shape.members[member].serialization for member in shape.required_members] if shape else []
+        needs = {one["name"] for one in members if one.get("location") in ("querystring", "header")}
+        found.append((http.method, http.path.count("{"), needs | set(http.query_args), operation))
+    return found

@@ -1,0 +1,253 @@
+"""bedrock-agent: knowledge bases, data sources, ingestion jobs, and Retrieve, which stands on them."""
+
+from typing import Any
+
+from moto.core.utils import get_service_model
+
+from tests.loopback.account.parts import Part, Refusal, Resource, looked_at
+from tests.loopback.answers import Params, Result
+from tests.loopback.rules import INVALID, TOO_NEW
+
+_SIDECAR, _FORMATS = ".metadata.json", (".txt", ".md", ".html", ".doc", ".docx", ".csv", ".xls", ".xlsx", ".pdf")
+_MOST_FILTERABLE = 2048  # bytes of a vector's filterable metadata in S3 Vectors
+_RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
+
+
+class Agent(Part):
+    """Knowledge bases, data sources and jobs by id; what is indexed, by data source and object key."""
+
+    def __init__(self, account: Any):
+        """Nothing yet."""
+        super().__init__(account)
+        self.bases: dict[str, Resource] = {}
+        self.sources: dict[str, Resource] = {}
+        self.jobs: dict[str, Resource] = {}
+        self._indexed: dict[str, dict[str, object]] = {}
+        self._unseen = 0  # answers that do not know the newest documents yet
+
+    def left(self) -> dict[str, list[str]]:
+        """Knowledge bases and data sources by name."""
+        kinds = {"knowledge bases": self.bases, "data sources": self.sources}
+        return {kind: [one.details["name"] for one in store.values()] for kind, store in kinds.items()}
+
+    def create_knowledge_base(self, params: Params) -> Result:
+        account = self.account
+        self._refuse_taken(self.bases, params)
+        if account.not_ready and account.rules.meets(10):
+            raise Refusal("ValidationException", account.not_ready.pop(0))
+        if problem := self._problem(params):
+            raise Refusal("ValidationException", problem)
+        number, now = account.new_id(), account.clock()
+        arn = account.arn("bedrock", f"knowledge-base/{number}")
+        base = Resource(**params, knowledgeBaseId=number, knowledgeBaseArn=arn, createdAt=now, updatedAt=now)
+        reason = account.fails.get("knowledge base")
+
+        def on(status: str) -> None:
+            base.details |= {"failureReasons": [reason]} if reason else {}
+
+        base.goes("CREATING", "FAILED" if reason else "ACTIVE", polls=account.polls, on=on)
+        self.bases[number], account.tags[arn] = base, dict(params.get("tags", {}))
+        return {"knowledgeBase": base.details}
+
+    def get_knowledge_base(self, params: Params) -> Result:
+        self._base(params).look()
+        return {"knowledgeBase": self._base(params).details}
+
+    def list_knowledge_bases(self, params: Params) -> Result:
+        items, more = self.page(looked_at(self.bases), params)
+        return {"knowledgeBaseSummaries": items, **more}
+
+    def delete_knowledge_base(self, params: Params) -> Result:
+        base, number = self._base(params), params["knowledgeBaseId"]
+        sources = self._of(self.sources, knowledgeBaseId=number)
+        self._refuse_busy(base, *sources.values())
+
+        def on(_: str) -> None:
+            if reason := self.account.fails.get("delete knowledge base"):
+                base.details |= {"status": "DELETE_UNSUCCESSFUL", "failureReasons": [reason]}
+                return
+            for source in sources:
+                self._forget(source)
+            del self.bases[number], self.account.tags[base.details["knowledgeBaseArn"]]
+
+        base.goes("DELETING", "GONE", polls=self.account.polls, on=on)
+        return base.details
+
+    def create_data_source(self, params: Params) -> Result:
+        self._refuse_busy(self._base(params))
+        self._refuse_taken(self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"]), params)
+        now, number = self.account.clock(), self.account.new_id()
+        more = {"dataSourceId": number, "status": "AVAILABLE", "createdAt": now, "updatedAt": now}
+        self.sources[number] = Resource(**{"dataDeletionPolicy": "DELETE", **params}, **more)
+        return {"dataSource": self.sources[number].details}
+
+    def list_data_sources(self, params: Params) -> Result:
+        self._base(params)
+        looked_at(self.sources)
+        mine = self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"])
+        items, more = self.page([source.details for source in mine.values()], params)
+        return {"dataSourceSummaries": items, **more}
+
+    def delete_data_source(self, params: Params) -> Result:
+        source = self._source(params)
+        self._refuse_busy(source)
+        number = params["dataSourceId"]
+        source.goes("DELETING", "GONE", polls=self.account.polls, on=lambda _: self._forget(number))
+        return source.details
+
+    def start_ingestion_job(self, params: Params) -> Result:
+        source, base, account = self._source(params), self._base(params), self.account
+        self._refuse_busy(base, source)
+        number, now = account.new_id(), account.clock()
+        members = get_service_model("bedrock-agent").shape_for("IngestionJobStatistics").members
+        counts = dict.fromkeys(members, 0)
+        job = Resource(**params, ingestionJobId=number, statistics=counts, startedAt=now, updatedAt=now)
+
+        def on(status: str) -> None:
+            job.details["updatedAt"] = account.clock()
+            if status != "COMPLETE":
+                return
+            if problem := account.fails.get("ingestion") or self._problem(base.details):
+                job.details |= {"status": "FAILED", "failureReasons": [problem]}
+            else:
+                self._ingest(job.details, source.details, base.details)
+
+        job.goes("STARTING", "IN_PROGRESS", "COMPLETE", polls=account.polls, on=on)
+        self.jobs[number] = job
+        return {"ingestionJob": job.details}
+
+    def get_ingestion_job(self, params: Params) -> Result:
+        return {"ingestionJob": self._job(params).look()}
+
+    def stop_ingestion_job(self, params: Params) -> Result:
+        job = self._job(params)
+        if job.details["status"] not in _RUNNING[:2]:
+            raise Refusal("ConflictException", f"The job is {job.details['status']} and cannot be stopped.")
+        job.goes("STOPPING", "STOPPED", polls=self.account.polls)
+        return {"ingestionJob": job.details}
+
+    def list_ingestion_jobs(self, params: Params) -> Result:
+        self._source(params)
+        mine = looked_at(self._of(self.jobs, dataSourceId=params["dataSourceId"]))
+        items, more = self.page(mine[::-1], params)  # the newest first, as the default order is
+        return {"ingestionJobSummaries": items, **more}
+
+    def retrieve(self, params: Params) -> Result:
+        base, number = self._base(params), params["knowledgeBaseId"]
+        self._refuse_busy(base)
+        search = params.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {})
+        hybrid, index = search.get("overrideSearchType") == "HYBRID", self._vector_index(base.details)
+        self.account.refuses(7, hybrid and index, index=(index or {}).get("indexName", ""))
+        jobs = self._of(self.jobs, knowledgeBaseId=number).values()
+        done = any(job.details["status"] == "COMPLETE" for job in jobs)
+        if done and self._unseen and self.account.rules.meets(8):
+            self._unseen -= 1
+            done = False
+        found: Result = self.account.retrieve(params) if done else {"retrievalResults": []}
+        return found
+
+    def _base(self, params: Params) -> Resource:
+        found: Resource = self.found(self.bases, params["knowledgeBaseId"], "Knowledge base with id {} does not exist.")
+        return found
+
+    def _source(self, params: Params) -> Resource:
+        mine = self._of(self.sources, knowledgeBaseId=self._base(params).details["knowledgeBaseId"])
+        found: Resource = self.found(mine, params["dataSourceId"], "Data source with id {} does not exist.")
+        return found
+
+    def _job(self, params: Params) -> Resource:
+        self._source(params)
+        mine = self._of(self.jobs, dataSourceId=params["dataSourceId"])
+        found: Resource = self.found(mine, params["ingestionJobId"], "Ingestion job with id {} does not exist.")
+        return found
+
+    def _of(self, store: dict[str, Resource], **wanted: str) -> dict[str, Resource]:
+        return {number: one for number, one in store.items() if wanted.items() <= one.details.items()}
+
+    def _forget(self, source: str) -> None:
+        self.sources.pop(source, None)
+        self._indexed.pop(source, None)
+        self.jobs = {number: job for number, job in self.jobs.items() if job.details["dataSourceId"] != source}
+
+    def _refuse_taken(self, store: dict[str, Resource], params: Params) -> None:
+        if self._of(store, name=params["name"]):
+            raise Refusal("ConflictException", f"One with name {params['name']} already exists.")
+
+    def _refuse_busy(self, *resources: Resource) -> None:
+        for details in (resource.details for resource in resources):
+            jobs = self._of(self.jobs, dataSourceId=details.get("dataSourceId", "")).values()
+            if details["status"] in ("CREATING", "DELETING") or any(job.details["status"] in _RUNNING for job in jobs):
+                raise Refusal("ConflictException", f"{details['name']} is busy. Try again later.")
+
+    def _vector_index(self, base: Params) -> Result | None:
+        """The index in S3 Vectors that the knowledge base stands on, if that is its store."""
+        settings = base["storageConfiguration"].get("s3VectorsConfiguration", {})
+        found: Result | None = self.account.vectors.indexes.get(settings.get("indexArn"))
+        return found
+
+    def _problem(self, base: Params) -> str:
+        """Why role, policies or index do not let the knowledge base work, or nothing."""
+        if "bedrock.amazonaws.com" not in self.account.trust(base["roleArn"]):
+            return TOO_NEW[0]
+        storage, serverless = base["storageConfiguration"], self.account.serverless
+        if storage["type"] == "S3_VECTORS":
+            index = self._vector_index(base)
+            return self._wrong_dimension(base, index["dimension"]) if index else TOO_NEW[0]
+        store = storage["opensearchServerlessConfiguration"]
+        number, index_name = store["collectionArn"].rpartition("/")[2], store["vectorIndexName"]
+        collection = serverless.collections.get(number)
+        if collection is None or collection.details["status"] != "ACTIVE":
+            return f"{INVALID}The OpenSearch Serverless collection {store['collectionArn']} is not active."
+        name = collection.details["name"]
+        if not serverless.allowed(base["roleArn"], "aoss:ReadDocument", name, index_name):
+            return TOO_NEW[2]
+        if index_name not in serverless.indexes[number]:
+            return TOO_NEW[4]
+        vector = store["fieldMapping"]["vectorField"]
+        mapping = serverless.indexes[number][index_name]["mappings"]["properties"].get(vector, {})
+        if (mapping.get("type"), mapping.get("method", {}).get("engine")) != ("knn_vector", "faiss"):
+            return f"{INVALID}Field '{vector}' is not knn_vector type of the engine FAISS."
+        return self._wrong_dimension(base, mapping["dimension"])
+
+    def _wrong_dimension(self, base: Params, has: int) -> str:
+        model = base["knowledgeBaseConfiguration"]["vectorKnowledgeBaseConfiguration"]
+        wanted = model["embeddingModelConfiguration"]["bedrockEmbeddingModelConfiguration"]["dimensions"]
+        text = f"{INVALID}Query vector has invalid dimension: {wanted}. Dimension should be: {has}"
+        return "" if has == wanted else text
+
+    def _ingest(self, job: Result, source: Result, base: Result) -> None:
+        """Compare the bucket with what is indexed, as an incremental sync does."""
+        place = source["dataSourceConfiguration"]["s3Configuration"]["bucketArn"]
+        bucket = place.removeprefix("arn:aws:s3:::")
+        objects = self.account.objects(bucket)
+        self._unseen = self.account.empty
+        known, failed = self._indexed.setdefault(source["dataSourceId"], {}), dict[str, list[str]]()
+        counts, files = job["statistics"], {key: it for key, it in objects.items() if not key.endswith(_SIDECAR)}
+        counts["numberOfDocumentsScanned"] = len(files)
+        counts["numberOfMetadataDocumentsScanned"] = len(objects) - len(files)
+        for key, (tag, size) in files.items():
+            now, before = (tag, objects.get(key + _SIDECAR)), known.pop(key, None)
+            bad = self.account.bad_documents.get(key)
+            if now != before and (reason := bad or self._ignored(key, size, base)):
+                failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")
+                counts["numberOfDocumentsFailed"] += bool(bad) or not self.account.rules.meets(9)
+                continue
+            known[key] = now
+            if now != before:
+                counts[f"numberOf{'Modified' if before else 'New'}DocumentsIndexed"] += 1
+        if failed:
+            job["failureReasons"] = [
+                f"Encountered error: Ignored {len(uris)} files as {reason}. [Files: {', '.join(uris)}]. "
+                "Call to Customer Source did not succeed."
+                for reason, uris in failed.items()
+            ]
+
+    def _ignored(self, key: str, size: int, base: Result) -> str:
+        """Why this object is not indexed, or nothing."""
+        if not key.lower().endswith(_FORMATS):
+            return "their file format was not supported"
+        index = self._vector_index(base)
+        hidden = (index or {}).get("metadataConfiguration", {}).get("nonFilterableMetadataKeys", [])
+        if index and "AMAZON_BEDROCK_TEXT" not in hidden and size > _MOST_FILTERABLE:
+            return "Filterable metadata must have at most 2048 bytes"
+        return ""
