@@ -1,11 +1,14 @@
 """The set-up of a notebook: who answers, and how answers and errors are shown."""
 
+import base64
+import html
 import re
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import Any
 
 from IPython import get_ipython
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from helpers import replay
 from helpers.replay.recording import Json, Params, Recording
@@ -67,6 +70,24 @@ def show(text: str) -> Markdown:
     return Markdown("".join(parts))  # type: ignore[no-untyped-call]
 
 
+def figure(alt: str, image: Any = None) -> None:
+    """Show a Pillow `image`, or else matplotlib's open figure; `alt` says what it shows to who cannot see it.
+
+    As HTML: JupyterLab gives no other picture an alternative text.
+    """
+    png = BytesIO()
+    if image is None:
+        import matplotlib.pyplot as plt
+
+        plt.savefig(png, bbox_inches="tight")
+        plt.close()
+    else:
+        image.save(png, "png")
+    source = base64.b64encode(png.getvalue()).decode()
+    tag = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}">'
+    display({"text/html": tag, "text/plain": alt}, raw=True)  # type: ignore[no-untyped-call]
+
+
 def bars(labels: Sequence[str], values: Sequence[float], scale: str, title: str) -> None:
     """A chart of horizontal bars, the first on top, for `values` from 0 to 1; `scale` says what they are."""
     import matplotlib.pyplot as plt
@@ -76,4 +97,5 @@ def bars(labels: Sequence[str], values: Sequence[float], scale: str, title: str)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set(xlabel=scale, xlim=(0, 1.1), title=title)
-    plt.show()
+    told = "; ".join(f"{label}: {value:.2f}" for label, value in zip(labels, values, strict=True))
+    figure(f"Bar chart. {title}. {scale}: {told}.")

@@ -20,7 +20,7 @@ TRUTH: list[dict[str, Any]] = json.loads((BOARDS / "truth.json").read_text(encod
 EVALUATION = [row for row in TRUTH if Path(row["file"]).stem.startswith("board_")]
 # Every design, the chart, the planted spur, single defects and pairs. The whole set takes most of a minute;
 # it is built when BUILD_ALL_BOARDS=1.
-WRITTEN = ("README.md", "prompts.json")  # by hand
+WRITTEN = ("README.md", "prompts.json", "small/", "variations.json")  # by hand
 SAMPLE = ("chart", "spur", "board_03", "board_13", "board_17", "design_b")
 
 

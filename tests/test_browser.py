@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
@@ -24,8 +24,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from helpers.settings import ROOT
 from tests.test_slides import folder_for_decks
 from tools import browser as chromium
-from tools import lab
-from tools.notebooks import FOLDER, environment, lessons, normalise, write
+from tools import lab, run
+from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, lessons, normalise, write
 from tools.slides import build
 
 SHOTS = ROOT / "build" / "browser"
@@ -58,6 +58,25 @@ READY = """() => {
   return widget?.context?.isReady && widget.sessionContext?.session?.kernel?.status === 'idle';
 }"""
 
+# What is typeset as a formula, and what a screen reader finds nothing to say about, in one element.
+COUNTED = """element => [
+  element.querySelectorAll('mjx-container, .MathJax, script[src*="athjax"]').length,
+  [...element.querySelectorAll('img')].filter(each => !each.alt.trim() || each.alt.startsWith('No description')).length,
+]"""
+# The same over a notebook, whose cells are drawn when they come into view; and what JupyterLab asks in a corner.
+SEEN = f"""async () => {{
+  const cells = window.jupyterapp.shell.currentWidget.content, sum = [0, 0];
+  for (const [place, cell] of cells.widgets.entries()) {{
+    await cells.scrollToItem(place);
+    await new Promise(done => setTimeout(done, 60));
+    ({COUNTED})(cell.node).forEach((count, kind) => sum[kind] += count);
+  }}
+  return [...sum, document.body.innerText.includes('Jupyter news') ? 1 : 0];
+}}"""
+KINDS = ("typeset as a formula", "pictures without alternative text", "asked about Jupyter news")
+ASK_AGAIN = """() => window.jupyterapp.serviceManager.settings.save(
+  '@jupyterlab/apputils-extension:notification', '{"fetchNews": "none"}')"""
+
 LEAVES = "() => document.querySelectorAll('.slides section:not(.stack)').length"
 # What is outside the slide, cut off inside a box, or in letters too small for the back row.
 PAGE_PROBLEMS = """() => {
@@ -79,6 +98,8 @@ PAGE_PROBLEMS = """() => {
     if (own && parseFloat(style.fontSize) < least) found.push(`${what} has letters of ${style.fontSize}`);
     if (element.tagName === 'IMG' && (!element.naturalWidth || box.height < 200 * scale))
       found.push(`a picture is ${Math.round(box.height)} px high`);
+    if (element.tagName === 'IMG' && (!element.alt.trim() || element.alt.startsWith('No description')))
+      found.push('a picture has no alternative text');
   }
   return found;
 }"""
@@ -203,6 +224,7 @@ def run_all(jupyter: Lab, source: Path, shot: str) -> list[str]:
         page.locator("#jp-MainMenu >> text=Run").first.click()
         page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
         state = _at_the_end(page)
+        seen = page.evaluate(SEEN)
         page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(2)")
         page.wait_for_timeout(500)
         page.screenshot(path=SHOTS / f"{shot}.png")
@@ -216,7 +238,13 @@ def run_all(jupyter: Lab, source: Path, shot: str) -> list[str]:
         *unfinished,
         *([] if state["cells"] else ["no code cell"]),
         *(f"asked another host: {url}" for url in watch.elsewhere),
+        *said(seen),
     ]
+
+
+def said(counts: list[int]) -> list[str]:
+    """What was counted, in words."""
+    return [f"{count} {kind}" for count, kind in zip(counts, KINDS, strict=False) if count]
 
 
 def _at_the_end(page: Page) -> dict[str, Any]:
@@ -285,14 +313,70 @@ def small(path: Path, *cells: nbformat.NotebookNode) -> Path:
 
 
 def test_control_a_failing_cell_and_a_foreign_host_are_noticed(jupyter, tmp_path):
-    foreign = "from IPython.display import HTML\nHTML('<img src=\"http://workshop.invalid/a.png\">')"
-    cells = [nbformat.v4.new_code_cell(source) for source in (foreign, "1 / 0", "print('never')")]
+    foreign = "from IPython.display import HTML, Markdown\nHTML('<img src=\"http://workshop.invalid/a.png\">')"
+    dollars = "Markdown('It costs $1 or $2, or $3.')"
+    cells = [nbformat.v4.new_code_cell(source) for source in (foreign, dollars, "1 / 0", "print('never')")]
     problems = run_all(jupyter, small(tmp_path / "bad.ipynb", *cells), "control-notebook")
     assert problems == [
-        "code cell 2: ZeroDivisionError: division by zero",
-        "code cell 3: not finished",
+        "code cell 3: ZeroDivisionError: division by zero",
+        "code cell 4: not finished",
         "asked another host: http://workshop.invalid/a.png",
+        "1 typeset as a formula",
+        "1 pictures without alternative text",
     ]
+
+
+def test_control_jupyterlab_that_may_ask_about_news_asks(jupyter):
+    page = jupyter.window.new_page()
+    page.goto(f"{jupyter.address}/lab?token={jupyter.token}")
+    page.wait_for_function("() => window.jupyterapp?.restored")
+    page.evaluate(ASK_AGAIN)
+    page.reload()
+    page.wait_for_function("() => document.body.innerText.includes('Jupyter news')", timeout=MINUTES)
+    page.close()
+
+
+def dead_links(page: Page, file: Path) -> list[str]:
+    """Links of the open page at `file` to nothing, in a file beside it or in itself."""
+    found = []
+    for link in set(page.evaluate("() => [...document.links].map(each => each.href)")):
+        parts = urlsplit(link)
+        target = Path(unquote(parts.path))
+        if parts.scheme == "file" and not target.exists():
+            found.append(f"dead: {link}")
+        elif parts.scheme == "file" and parts.fragment and target.suffix == ".html":
+            if f'id="{unquote(parts.fragment)}"' not in target.read_text(encoding="utf-8"):
+                found.append(f"no such place: {link}")
+    return found
+
+
+def look_at_pages(browser: Browser, folder: Path, notebooks: list[Path]) -> list[str]:
+    """Make the pages of `notebooks` and the index in `folder`, open each, and say what is wrong."""
+    for path in notebooks:
+        run.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
+    run.write_index(notebooks)
+    page, problems = browser.new_page(), []
+    for file in sorted((folder / "html").rglob("*.html")):
+        page.goto(file.as_uri())
+        found = [*said(page.eval_on_selector("body", COUNTED)), *dead_links(page, file)]
+        problems += [f"{file.stem}: {each}" for each in found]
+    page.close()
+    return problems
+
+
+def test_pages_have_no_formula_no_dead_link_and_no_silent_picture(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "BUILD", tmp_path)
+    assert look_at_pages(browser, tmp_path, all_notebooks()) == []
+
+
+def test_control_what_is_wrong_with_a_page_is_seen(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "BUILD", tmp_path)
+    plot = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
+    text = "# Bad\n\n[gone](gone.md), [nowhere](#nowhere) <span class='MathJax'>1</span>"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("1", outputs=[plot])]
+    problems = look_at_pages(browser, tmp_path, [small(tmp_path / "bad.ipynb", *cells)])
+    assert problems[:2] == ["bad: 1 typeset as a formula", "bad: 1 pictures without alternative text"]
+    assert sorted(each.split(": ")[1] for each in problems[2:]) == ["dead", "no such place"]
 
 
 def test_control_an_overflowing_slide_is_noticed(browser, tmp_path):
@@ -305,7 +389,7 @@ def test_control_an_overflowing_slide_is_noticed(browser, tmp_path):
 def test_control_a_picture_from_elsewhere_is_noticed(browser, tmp_path):
     path = small(tmp_path / "far.ipynb", nbformat.v4.new_markdown_cell("# Far\n\n![](http://workshop.invalid/a.png)"))
     problems = step_through(browser, build(path, folder_for_decks(tmp_path)), "control-far")
-    assert "asked for http://workshop.invalid/a.png" in problems
+    assert {"asked for http://workshop.invalid/a.png", "00-00: a picture has no alternative text"} <= {*problems}
     assert any("complained" in problem for problem in problems)
 
 

@@ -86,7 +86,7 @@ def comparable(cell, name):
             lines.append(output.ename)
         data = output.get("data", {"text": output.get("text", "")})
         if any(name == lesson and part in cell.source for lesson, part in OTHER_PICTURES):
-            data = {kind: value for kind, value in data.items() if kind != "image/png"}
+            data = {kind: value for kind, value in data.items() if kind != "text/html"}
         lines += [f"{kind}: {value}" for kind, value in sorted(data.items()) if "<progress" not in str(value)]
     return [line for line in lines if "[====" not in line]
 

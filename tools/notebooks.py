@@ -1,6 +1,9 @@
 """Execute notebooks the one way that gives the same bytes each time."""
 
+import base64
+import html
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+_IMG = re.compile(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"')
 
 
 @dataclass
@@ -111,6 +115,15 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
+
+
+def pictures(cell: nbformat.NotebookNode) -> list[tuple[bytes, str]]:
+    """The PNGs that a cell put out, each with its alternative text, "" without one."""
+    found = []
+    for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+        found += [(data["image/png"], "")] if "image/png" in data else []
+        found += [(png, html.unescape(alt)) for alt, png in _IMG.findall(data.get("text/html", ""))]
+    return [(base64.b64decode(png), alt) for png, alt in found]
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -3,7 +3,6 @@
 python -m tools.readme_picture
 """
 
-import base64
 import io
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import nbformat
 from PIL import Image
 
 from helpers.settings import ROOT
-from tools.notebooks import FOLDER
+from tools.notebooks import FOLDER, pictures
 
 LESSON, CELL = FOLDER / "01_pcb_defect_inspection.ipynb", "Board B: the model (blue)"
 PICTURE = ROOT / "docs" / "board_verdict.png"
@@ -22,14 +21,12 @@ COLOURS = 256  # a quarter of the size; the method below keeps rare colours, as 
 def from_notebook(path: Path = LESSON, words: str = CELL) -> Image.Image:
     """The first PNG that the cell with `words` in its source put out, in full colour; ValueError without one."""
     cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" and words in cell.source]
-    found = [
-        output.data["image/png"] for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})
-    ]
+    found = [png for cell in cells for png, _ in pictures(cell)]
     if not found:
         raise ValueError(
             f"{path.name} has no cell with {words!r} and a picture: run `make outputs`, or name another cell"
         )
-    with Image.open(io.BytesIO(base64.b64decode(found[0]))) as picture:
+    with Image.open(io.BytesIO(found[0])) as picture:
         return picture.convert("RGB")
 
 

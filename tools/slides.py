@@ -27,7 +27,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from helpers.errors import WorkshopError
 from helpers.settings import ROOT
-from tools.notebooks import lessons
+from tools.notebooks import lessons, pictures
 
 BUILD, NOTES, TEMPLATES = ROOT / "build" / "slides", ROOT / "data" / "slides", Path(__file__).parent
 REVEAL, REGISTRY = "/reveal.js/-/reveal.js-6.0.2.tgz", "https://registry.npmjs.org"
@@ -128,11 +128,13 @@ def parts(cell: NotebookNode) -> Iterator[tuple[NotebookNode, int]]:
         yield new_code_cell(text), 26 + rows(text, *CODE)
     for output in cell.outputs:
         data = output.get("data", {})
-        text = output.get("text", "") or ("" if "text/html" in data else data.get("text/plain", ""))
-        if picture := data.get("image/png"):
-            width, height = struct.unpack(">II", base64.b64decode(picture[:64])[16:24])
+        text = output.get("text", "") or (
+            "" if data.keys() & {"text/html", "image/png"} else data.get("text/plain", "")
+        )
+        for png, _ in pictures(NotebookNode(outputs=[output])):
+            width, height = struct.unpack(">II", png[16:24])
             yield shown(output), min(1200 * height // width, 400)
-        elif "text/markdown" in data:
+        if "text/markdown" in data:
             for portion in portions(data["text/markdown"]):
                 yield shown(new_output("display_data", {"text/markdown": portion})), 10 + height_of(portion)
         elif lines := text.strip("\n").splitlines():
