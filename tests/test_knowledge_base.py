@@ -40,6 +40,10 @@ def make(service, kind, name, tags, mark):
     elif kind == "collection":
         small = [{"key": key, "value": text} for key, text in tags.items()]
         aoss.create_collection(name=name, type="VECTORSEARCH", tags=small)
+    elif kind == "guardrail":
+        small = [{"key": key, "value": text} for key, text in tags.items()]
+        said = {"blockedInputMessaging": "no", "blockedOutputsMessaging": "no"}
+        service.client("bedrock").create_guardrail(name=name, tags=small, **said)
     else:
         family = kind.removesuffix(" policy")
         text = json.dumps(document(f"collection-{family}", collection=name, builder="arn:b", role="arn:r"))
@@ -48,6 +52,7 @@ def make(service, kind, name, tags, mark):
 
 
 MADE_ALONE = ("encryption policy", "network policy", "data policy", "collection", "vector bucket", "role", "bucket")
+OF_05 = "guardrail"  # made by a cell of lesson 05, never by 03
 
 
 def of_others(service):
@@ -58,7 +63,7 @@ def of_others(service):
         (Names(f"{ID}x"), {"workshop-id": ID}, "made by hand"),
         (Names(f"0{ID}"), {"workshop": OURS.tags["workshop"]}, OURS.mark + "x"),
     ):
-        for kind in MADE_ALONE:
+        for kind in (*MADE_ALONE, OF_05):
             make(service, kind, names.role if kind == "role" else names.common, tags, mark)
     return service.left()
 
@@ -76,15 +81,24 @@ def test_other_peoples_resources_are_left_alone_and_nothing_is_listed_but_by_nam
         assert one.service.left() == theirs
         calls = one.service.service.calls[before:]
         lists = {call.operation for call in calls if call.operation.startswith("List")}
-        # The first cannot be asked for one name, the second is (by a prefix); the others ask about one thing of ours.
-        assert lists == {"ListKnowledgeBases", "ListBuckets", "ListDataSources", "ListTagsForResource"} | {
-            "ListIngestionJobs", "ListObjectsV2", "ListObjectVersions", "ListRolePolicies", "ListAttachedRolePolicies"
+        # Two cannot be asked for one name, buckets can (by a prefix); the others ask about one thing of ours.
+        assert lists == {"ListKnowledgeBases", "ListGuardrails", "ListBuckets", "ListDataSources"} | {
+            "ListTagsForResource", "ListIngestionJobs", "ListObjectsV2", "ListObjectVersions", "ListRolePolicies",
+            "ListAttachedRolePolicies",
         }  # fmt: skip
         assert not {call.operation for call in calls} & {"PutBucketTagging", "TagResource", "UpdateDataSource"}
         assert {call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"} == {
             "RETAIN"
         }
     report(f"{store}: {sum(map(len, theirs.values()))} look-alikes of other people untouched")
+
+
+@pytest.mark.parametrize("tags", [OURS.tags, {**OURS.tags, "workshop": "other-workshop"}], ids=["ours", "theirs"])
+def test_a_guardrail_that_a_killed_cell_left_is_removed_if_it_is_ours(tags, tmp_path):
+    with workshop(tmp_path, "s3vectors") as one:
+        make(one.service, OF_05, OURS.common, tags, "")
+        one.works(CLEAN)
+        assert one.service.left() == ({} if tags == OURS.tags else {"guardrails": [OURS.common]})
 
 
 LACKING = ({}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"})
@@ -402,6 +416,7 @@ SERVICE_OF = {
     **dict.fromkeys(["data source", "knowledge base"], "bedrock-agent"),
     **dict.fromkeys(["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"),
     **dict.fromkeys(["vector index", "vector bucket"], "s3vectors"),
+    "guardrail": "bedrock",
     "role": "iam",
     "bucket": "s3",
 }

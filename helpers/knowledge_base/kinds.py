@@ -92,6 +92,15 @@ def _vector_index(names: Names) -> Thing:
     return Thing("vector index", INDEX, found["indexArn"], owner)
 
 
+def _guardrail(names: Names) -> Thing | None:
+    control, wanted = client("bedrock"), f"guardrails[?name=='{names.common}'].[id, arn, status]"
+    found = next(iter(control.get_paginator("list_guardrails").paginate().search(wanted)), None)
+    if not found:
+        return None
+    tags = control.list_tags_for_resource(resourceARN=found[1]).get("tags", [])
+    return Thing("guardrail", names.common, found[0], _owner(tags), found[2])
+
+
 def _role(names: Names) -> Thing:
     role = client("iam").get_role(RoleName=names.role)["Role"]
     return Thing("role", names.role, role["Arn"], _owner(role.get("Tags", [])))
@@ -160,6 +169,7 @@ KINDS: dict[str, Kind] = {
     "encryption policy": _policy("encryption"),
     "vector index": (_vector_index, lambda one: client(VECTORS).delete_index(indexArn=one.id)),
     "vector bucket": (_vector_bucket, lambda one: client(VECTORS).delete_vector_bucket(vectorBucketArn=one.id)),
+    "guardrail": (_guardrail, lambda one: client("bedrock").delete_guardrail(guardrailIdentifier=one.id)),
     "role": (_role, _delete_role),
     "bucket": (_bucket, _delete_bucket),
 }

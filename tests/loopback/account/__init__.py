@@ -20,7 +20,7 @@ from moto.core.utils import get_service_model
 
 from tests.loopback.account.agent import Agent
 from tests.loopback.account.parts import Refusal
-from tests.loopback.account.stores import OpenSearch, Serverless, Vectors
+from tests.loopback.account.stores import Guardrails, OpenSearch, Serverless, Vectors
 from tests.loopback.answers import Answer, NoAnswer, Params, Result, ServiceError
 from tests.loopback.rules import RuleBook, error_of
 
@@ -58,10 +58,12 @@ class Account:
         """Begin with nothing."""
         self.tags: dict[str, dict[str, str]] = {}  # by ARN; a resource without tags has an empty entry
         self.serverless, self.vectors, self.agent = Serverless(self), Vectors(self), Agent(self)
+        self.guardrails = Guardrails(self)
         self._parts: dict[str, Any] = {
             "opensearchserverless": self.serverless,
             "opensearch": OpenSearch(self),
             "s3vectors": self.vectors,
+            "bedrock": self.guardrails,
             "bedrock-agent": self.agent,
             "bedrock-agent-runtime": self.agent,
         }
@@ -92,7 +94,7 @@ class Account:
 
     def left(self) -> dict[str, list[str]]:
         """Names of all that is still held, by kind; empty when nothing is."""
-        parts = (self.serverless, self.vectors, self.agent)
+        parts = (self.serverless, self.vectors, self.agent, self.guardrails)
         return {kind: sorted(names) for part in parts for kind, names in part.left().items() if names}
 
     def new_id(self, length: int = 10) -> str:

@@ -1,4 +1,4 @@
-"""The two kinds of vector store: OpenSearch Serverless with the API of its collections, and S3 Vectors."""
+"""The two kinds of vector store, OpenSearch Serverless with the API of its collections and S3 Vectors; guardrails."""
 
 import json
 from fnmatch import fnmatchcase
@@ -252,3 +252,40 @@ class Vectors(Part):
 
     def _index(self, params: Params) -> str:
         return params.get("indexArn") or f"{self._bucket(params)}/index/{params['indexName']}"
+
+
+class Guardrails(Part):
+    """Guardrails by id."""
+
+    def __init__(self, account: Any):
+        """Nothing yet."""
+        super().__init__(account)
+        self.made: dict[str, Result] = {}
+
+    def left(self) -> dict[str, list[str]]:
+        """Their names."""
+        return {"guardrails": [one["name"] for one in self.made.values()]}
+
+    def create_guardrail(self, params: Params) -> Result:
+        account = self.account
+        if params["name"] in self.left()["guardrails"]:
+            raise Refusal("ConflictException", "Another guardrail in your account already has this name.")
+        number, now = account.new_id(20)[:12], account.clock()
+        arn = account.arn("bedrock", f"guardrail/{number}")
+        known = {"id": number, "arn": arn, "name": params["name"], "status": "READY", "version": "DRAFT"}
+        self.made[number] = known | {"createdAt": now, "updatedAt": now}
+        account.tags[arn] = {tag["key"]: tag["value"] for tag in params.get("tags", [])}
+        return {"guardrailId": number, "guardrailArn": arn, "version": "DRAFT", "createdAt": now}
+
+    def list_guardrails(self, params: Params) -> Result:
+        found, token = self.page(list(self.made.values()), params)
+        return {"guardrails": found} | token
+
+    def list_tags_for_resource(self, params: Params) -> Result:
+        found = super().list_tags_for_resource({"resourceArn": params["resourceARN"]})["tags"]
+        return {"tags": [{"key": key, "value": text} for key, text in found.items()]}
+
+    def delete_guardrail(self, params: Params) -> Result:
+        one = self.found(self.made, params["guardrailIdentifier"], "The guardrail {} does not exist.")
+        del self.made[one["id"]]
+        return {}
