@@ -261,7 +261,7 @@ def test_a_lesson_recorded_holds_the_same_answers_and_prints_the_same(name, tmp_
     cells = (nbformat.read(place, 4).cells for place in (FOLDER / path.name, path))
     for before, now in zip(*cells, strict=True):
         if before.cell_type == "code":
-            expected, got = comparable(before, name), comparable(now, name)
+            expected, got = comparable(before), comparable(now)
             told += got
             # Only what says where an answer is from, and that tokens are estimated, is another now.
             if "workshop.start(" not in before.source:

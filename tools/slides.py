@@ -10,7 +10,6 @@ import io
 import math
 import os
 import re
-import struct
 import sys
 import tarfile
 import tempfile
@@ -24,6 +23,7 @@ import nbformat
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from PIL import Image
 
 from helpers.errors import WorkshopError
 from helpers.settings import ROOT
@@ -129,8 +129,8 @@ def parts(cell: NotebookNode) -> Iterator[tuple[NotebookNode, int]]:
     for output in cell.outputs:
         data = output.get("data", {})
         text = output.get("text", "") or ("" if "text/html" in data else data.get("text/plain", ""))
-        if picture := data.get("image/png"):
-            width, height = struct.unpack(">II", base64.b64decode(picture[:64])[16:24])
+        if picture := data.get("image/png") or data.get("image/jpeg"):
+            width, height = Image.open(io.BytesIO(base64.b64decode(picture))).size
             yield shown(output), min(1200 * height // width, 400)
         elif "text/markdown" in data:
             for portion in portions(data["text/markdown"]):
