@@ -70,21 +70,21 @@ def show(text: str) -> Markdown:
     return Markdown("".join(parts))  # type: ignore[no-untyped-call]
 
 
-def figure(alt: str, image: Any = None) -> None:
+def figure(alt: str, image: Any = None, form: str = "png") -> None:
     """Show a Pillow `image`, or else matplotlib's open figure; `alt` says what it shows to who cannot see it.
 
     As HTML: JupyterLab gives no other picture an alternative text.
     """
-    png = BytesIO()
+    coded = BytesIO()
     if image is None:
         import matplotlib.pyplot as plt
 
-        plt.savefig(png, bbox_inches="tight")
+        plt.savefig(coded, bbox_inches="tight")
         plt.close()
     else:
-        image.save(png, "png")
-    source = base64.b64encode(png.getvalue()).decode()
-    tag = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}">'
+        image.save(coded, form)
+    source = base64.b64encode(coded.getvalue()).decode()
+    tag = f'<img alt="{html.escape(alt)}" src="data:image/{form};base64,{source}">'
     display({"text/html": tag, "text/plain": alt}, raw=True)  # type: ignore[no-untyped-call]
 
 

@@ -28,7 +28,7 @@ def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one
             assert not replayed.error
             stored = replayed.notebook
         for before, after in zip(code(stored)[1:], code(outcome.notebook)[1:], strict=True):
-            assert [as_live(text) for text in comparable(before, lesson)] == comparable(after, lesson), before.source
+            assert [as_live(text) for text in comparable(before)] == comparable(after), before.source
         name = f"{lesson}.{store}"
         record_account.keep(Recording(tmp_path / f"{name}.new.json"), tmp_path / f"{name}.json")
         made, committed = (folder / f"{name}.json" for folder in (tmp_path, record_account.RECORDINGS))

@@ -1,5 +1,6 @@
-"""data/boards: the same bytes again, and a truth that holds exactly the pixels that changed."""
+"""data/boards: the same bytes again, a truth that holds exactly the pixels that changed, and moves with the camera."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,11 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.boards.generator.camera import take
+
 ROOT = Path(__file__).resolve().parent.parent
 BOARDS = ROOT / "data" / "boards"
 TYPES = {"missing_hole", "mouse_bite", "open_circuit", "short", "spur", "spurious_copper"}
 TRUTH: list[dict[str, Any]] = json.loads((BOARDS / "truth.json").read_text(encoding="utf-8"))
-EVALUATION = [row for row in TRUTH if Path(row["file"]).stem.startswith("board_")]
+DRAWN, CAMERA = ([row for row in TRUTH if ("dust" in row) == by_camera] for by_camera in (False, True))
+EVALUATION = [row for row in DRAWN if row["file"].startswith("eval/board_")]
 # Every design, the chart, the planted spur, single defects and pairs. The whole set takes most of a minute;
 # it is built when BUILD_ALL_BOARDS=1.
 WRITTEN = ("README.md", "prompts.json", "small/", "variations.json")  # by hand
@@ -30,16 +34,16 @@ def changed(row: dict[str, Any]) -> NDArray[np.bool_]:
     return np.any(picture != good, axis=-1)
 
 
-def faults(difference: NDArray[np.bool_], defects: list[dict[str, Any]]) -> list[str]:
-    """Return what is wrong with the boxes of one picture."""
+def faults(difference: NDArray[np.bool_], defects: list[dict[str, Any]], blur: int = 0) -> list[str]:
+    """Return what is wrong with the boxes of one picture that is blurred over so many pixels."""
     rest, found = difference.copy(), []
     for defect in defects:
         x0, y0, x1, y1 = defect["box"]
         inside = difference[y0:y1, x0:x1]
-        rest[y0:y1, x0:x1] = False
+        rest[y0 - blur : y1 + blur, x0 - blur : x1 + blur] = False
         if not inside.any():
             found.append(f"{defect}: nothing changed in the box")
-        elif not all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
+        elif not blur and not all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
             found.append(f"{defect}: the box is wider than the change")
     if rest.any():
         found.append(f"{int(rest.sum())} changed pixels outside the boxes")
@@ -58,13 +62,13 @@ def test_building_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert not different
 
 
-@pytest.mark.parametrize("row", TRUTH, ids=lambda row: Path(row["file"]).stem)
+@pytest.mark.parametrize("row", DRAWN, ids=lambda row: Path(row["file"]).stem)
 def test_boxes_hold_exactly_what_changed(row: dict[str, Any]) -> None:
     assert faults(changed(row), row["defects"]) == []
 
 
 def test_a_shifted_box_is_caught() -> None:
-    for row in TRUTH:
+    for row in DRAWN:
         for i, defect in enumerate(row["defects"]):
             moved = [v + d for v, d in zip(defect["box"], (3, 0, 3, 0), strict=True)]
             wrong = [*row["defects"][:i], {**defect, "box": moved}, *row["defects"][i + 1 :]]
@@ -72,8 +76,38 @@ def test_a_shifted_box_is_caught() -> None:
 
 
 def test_a_forgotten_box_is_caught() -> None:
-    row = next(row for row in TRUTH if len(row["defects"]) == 2)
+    row = next(row for row in DRAWN if len(row["defects"]) == 2)
     assert faults(changed(row), row["defects"][:1])
+
+
+@pytest.mark.parametrize("number", [7, 17, 21])  # one board of each design
+def test_boxes_move_with_the_board_before_the_camera(number: int) -> None:
+    drawn, seen = DRAWN[number], CAMERA[number - 2]
+    boxes = [defect["box"] for defect in drawn["defects"]]
+    board, good = (Image.open(BOARDS / file) for file in (drawn["file"], f"eval/{drawn['design']}.png"))
+    shots = [take(picture, boxes, (2024, number)) for picture in (board, good)]
+    assert shots[0].jpeg == (BOARDS / seen["file"]).read_bytes()
+    first, second = (np.asarray(Image.open(io.BytesIO(shot.jpeg)), np.int16) for shot in shots)
+    difference = np.abs(first - second).max(-1) > 24
+    assert faults(difference, seen["defects"], blur=4) == []
+    for defect in seen["defects"]:
+        moved = [v + 10 for v in defect["box"]]
+        assert faults(difference, [{**defect, "box": moved}], blur=4), "a box moved by 10 px went unnoticed"
+    assert take(board, boxes, (2025, number)).jpeg != shots[0].jpeg
+
+
+def test_the_camera_sees_every_board_and_dust_that_hides_no_defect() -> None:
+    assert [row["file"].replace("camera/", "eval/").replace("jpeg", "png") for row in CAMERA] == [
+        row["file"] for row in DRAWN[2:]
+    ]
+    for drawn, seen in zip(DRAWN[2:], CAMERA, strict=True):
+        assert [defect["type"] for defect in seen["defects"]] == [defect["type"] for defect in drawn["defects"]]
+        assert (BOARDS / seen["file"]).stat().st_size <= 150_000 and len(seen["dust"]) >= 3
+        hidden = np.zeros((seen["height"], seen["width"]), bool)
+        for x0, y0, x1, y1 in seen["dust"]:
+            assert 0 <= x0 < x1 <= seen["width"] and 0 <= y0 < y1 <= seen["height"]
+            hidden[y0:y1, x0:x1] = True
+        assert all(faults(hidden, [defect])[0].endswith("nothing changed in the box") for defect in seen["defects"])
 
 
 def test_the_evaluation_set_is_large_and_mixed_enough() -> None:
@@ -90,7 +124,7 @@ def test_the_evaluation_set_is_large_and_mixed_enough() -> None:
 
 
 def test_defects_are_small_as_in_life() -> None:
-    for row in TRUTH:
+    for row in DRAWN:
         for defect in row["defects"]:
             x0, y0, x1, y1 = defect["box"]
             limit = 60 if defect["type"] == "missing_hole" else 40

@@ -157,7 +157,7 @@ def test_a_fitting_picture_is_sent_as_it_is_whatever_its_name(load, tmp_path):
     for kind in ("png", "jpeg", "gif", "webp"):
         path = saved(tmp_path, kind, Image.new("RGB", (40, 30), "green"), "board.png")
         assert load(path) == {"image": {"format": kind, "source": {"bytes": path.read_bytes()}}}
-    for path in BOARDS.rglob("*.png"):
+    for path in (*BOARDS.rglob("*.png"), *BOARDS.rglob("*.jpeg")):
         assert load(path)["image"]["source"]["bytes"] == path.read_bytes()
 
 
@@ -228,3 +228,4 @@ def test_each_kind_of_mistake_is_seen_by_the_judge():
     assert list(judge({"a": [wrong], "b": [], "c": [wrong]})) == [
         *(("spur", "short", pytest.approx(1 / 3)), ("spur", "nothing", 0), ("nothing", "short", 0))
     ]
+    assert list(judge({"a": [("spur", (30, 30, 40, 40))]})) == [("spur", "nothing", 0)], "a type in the wrong place"

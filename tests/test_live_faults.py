@@ -112,7 +112,7 @@ def under_each(path, env, faults, switch, before=FAST, look=lambda cells: None):
     """
     cells, calls = needed(nbformat.read(path, 4).cells, path.stem)
     for cell in cells:  # three boards meet the faults as well as twenty-eight do
-        cell.source = cell.source.replace('if name.startswith("eval/board"))', 'if name.startswith("eval/board"))[:3]')
+        cell.source = cell.source.replace('/board"))', '/board"))[:3]')
     setup = nbformat.v4.new_code_cell(before)
     book = nbformat.v4.new_notebook(cells=[setup, *cells])
     client = NotebookClient(

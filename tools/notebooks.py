@@ -20,7 +20,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-_IMG = re.compile(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"')
+_IMG = re.compile(r'<img alt="([^"]*)" src="data:image/(?:png|jpeg);base64,([^"]+)"')
 
 
 @dataclass
@@ -119,12 +119,12 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 
 def pictures(cell: nbformat.NotebookNode) -> list[tuple[bytes, str]]:
-    """The PNGs that a cell put out, each with its alternative text, "" without one."""
+    """The pictures that a cell put out, as PNG or JPEG, each with its alternative text, "" without one."""
     found = []
     for data in (output.get("data", {}) for output in cell.get("outputs", [])):
         found += [(data["image/png"], "")] if "image/png" in data else []
-        found += [(png, html.unescape(alt)) for alt, png in _IMG.findall(data.get("text/html", ""))]
-    return [(base64.b64decode(png), alt) for png, alt in found]
+        found += [(coded, html.unescape(alt)) for alt, coded in _IMG.findall(data.get("text/html", ""))]
+    return [(base64.b64decode(coded), alt) for coded, alt in found]
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

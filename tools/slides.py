@@ -10,7 +10,6 @@ import io
 import math
 import os
 import re
-import struct
 import sys
 import tarfile
 import tempfile
@@ -24,6 +23,7 @@ import nbformat
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from PIL import Image
 
 from helpers.errors import WorkshopError
 from helpers.settings import ROOT
@@ -131,8 +131,8 @@ def parts(cell: NotebookNode) -> Iterator[tuple[NotebookNode, int]]:
         text = output.get("text", "") or (
             "" if data.keys() & {"text/html", "image/png"} else data.get("text/plain", "")
         )
-        for png, _ in pictures(NotebookNode(outputs=[output])):
-            width, height = struct.unpack(">II", png[16:24])
+        for coded, _ in pictures(NotebookNode(outputs=[output])):
+            width, height = Image.open(io.BytesIO(coded)).size
             yield shown(output), min(1200 * height // width, 400)
         if "text/markdown" in data:
             for portion in portions(data["text/markdown"]):

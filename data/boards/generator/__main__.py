@@ -1,4 +1,4 @@
-"""Build data/boards: three boards, the defect chart, the evaluation set and its ground truth.
+"""Build data/boards: three boards, the defect chart, the evaluation set, drawn and by the camera, and its ground truth.
 
 Run `make boards` (`python -m data.boards.generator`). The same bytes come out every time.
 """
@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from .artwork import Artwork
+from .camera import take
 from .chart import draw_chart
 from .defects import KINDS, Planted, plant
 from .designs import DESIGNS
@@ -45,7 +47,7 @@ class Sample:
 
     design: str
     picture: Image.Image
-    defects: list[dict[str, object]]
+    defects: list[dict[str, Any]]
 
 
 @cache
@@ -106,22 +108,30 @@ def _build(out: Path, only: frozenset[str]) -> None:
     for number, index in enumerate(np.random.default_rng(SEED).permutation(len(boards)), 1):
         plan[f"eval/board_{number:02d}.png"] = (*boards[index], SEED + int(index))
 
-    (out / "eval").mkdir()
+    for folder in ("eval", "camera"):
+        (out / folder).mkdir()
     truth: list[dict[str, object]] = []
-    for file, (design, kinds, seed) in plan.items():
+    by_camera: list[dict[str, object]] = []
+    for number, (file, (design, kinds, seed)) in enumerate(plan.items()):
         if only and Path(file).stem not in only:
             continue
         sample = make_sample(design, kinds, seed)
         sample.picture.save(out / file, compress_level=9)
-        size = {"width": sample.picture.width, "height": sample.picture.height}
-        truth.append({"file": file, "design": design, **size, "defects": sample.defects})
+        row = {"design": design, "width": sample.picture.width, "height": sample.picture.height}
+        truth.append({"file": file, **row, "defects": sample.defects})
+        if file.startswith("eval/"):
+            shot = take(sample.picture, [each["box"] for each in sample.defects], (SEED, number))
+            seen = file.replace("eval/", "camera/").replace(".png", ".jpeg")
+            (out / seen).write_bytes(shot.jpeg)
+            moved = [{**each, "box": box} for each, box in zip(sample.defects, shot.boxes, strict=True)]
+            by_camera.append({"file": seen, **row, "defects": moved, "dust": shot.dust})
     if not only or "chart" in only:
         draw_chart(DESIGNS["design_a"](), CHART_SEEDS, FONT).save(out / "chart.png", compress_level=9)
     if not only:
         for design, make in DESIGNS.items():
             board = make()
             fabrication_data(board).save_to_directory(out / "gerber" / design, board_name=board.name)
-        (out / "truth.json").write_text(_json(truth), encoding="utf-8", newline="\n")
+        (out / "truth.json").write_text(_json(truth + by_camera), encoding="utf-8", newline="\n")
 
 
 def _json(truth: list[dict[str, object]]) -> str:
