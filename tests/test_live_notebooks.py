@@ -35,7 +35,10 @@ DIFFERENCES = [
     (r"a Claude model outside Bedrock, one try each", "claude-sonnet-5-5"),
 ]
 # Pictures that carry one of these texts.
-OTHER_PICTURES = {("01_pcb_defect_inspection", "ConfusionMatrixDisplay.from_predictions(")}
+OTHER_PICTURES = {
+    ("01_pcb_defect_inspection", "ConfusionMatrixDisplay.from_predictions("),
+    ("05_trust_the_answer", "What a right answer costs: {MODEL.whose}"),
+}
 
 
 def account_at(service, **more):
@@ -50,7 +53,7 @@ def source_for(name):
 
 
 # Cells that take long, call nobody and are not needed by others: 01's comparison; timing, training and more in 02.
-ASIDE = re.compile(r'compare\(\*pairs|checks\("(speed|train)"\)|, SEE, |sandbox.program\(my_answer\)')
+ASIDE = re.compile(r'compare\(\*pairs|checks\("(speed|train)"\)|sandbox.program\(my_answer\)')
 
 
 def code(path, aside=ASIDE):
@@ -86,7 +89,7 @@ def comparable(cell, name):
             lines.append(output.ename)
         data = output.get("data", {"text": output.get("text", "")})
         if any(name == lesson and part in cell.source for lesson, part in OTHER_PICTURES):
-            data = {kind: value for kind, value in data.items() if kind != "text/html"}
+            data = {kind: value for kind, value in data.items() if kind not in ("text/html", "image/png")}
         lines += [f"{kind}: {value}" for kind, value in sorted(data.items()) if "<progress" not in str(value)]
     return [line for line in lines if "[====" not in line]
 
@@ -124,7 +127,7 @@ def test_the_solutions_run_live_and_say_done(store):
     lines = "".join(output.text for output in outputs if output.get("name") == "stdout").splitlines()
     exercises = sum("# Exercise" in cell.source for cell in cells)
     assert sum(line.startswith("Mode live") for line in lines) == len(paths) >= 3
-    assert lines.count("done") == exercises >= len(paths) and "not yet" not in lines
+    assert lines.count("done") >= exercises >= len(paths) and "not yet" not in lines
 
 
 def test_the_set_up_check_asks_the_account_and_says_go_on():
@@ -140,8 +143,8 @@ def test_the_set_up_check_asks_the_account_and_says_go_on():
 def test_the_boards_are_asked_four_at_a_time_and_each_once():
     _, calls, _ = live(FOLDER / "01_pcb_defect_inspection.ipynb")
     asked = [call for call in calls if call.operation == "Converse"]
-    assert len(asked) == 31
-    batch = sorted(asked, key=lambda call: call.started)[3:]
+    assert len(asked) == 34
+    batch = sorted(asked, key=lambda call: call.started)[3:31]
     most = max(sum(o.started <= call.started < o.ended for o in batch) for call in batch)
     assert 2 <= most <= 4
 
