@@ -19,7 +19,6 @@ class Results(dict[Any, Any]):
     """What `run` has so far, by item; `failed` holds the error of each item that has no result."""
 
     def __init__(self) -> None:
-        """Empty."""
         super().__init__()
         self.failed: dict[Any, BaseException] = {}
         self.under_way: dict[Any, threading.Event] = {}  # set when the answer is there, or will not come

@@ -43,7 +43,8 @@ def live() -> list[Row]:
 
         checks = CHECKS
     elif settings().mode == "live":
-        checks = {"region": _region, "identity": _identity, "form": _form, "model": _model, "access": _access}
+        checks = {"region": lambda: Row("region", clients.region()), "identity": _identity, "form": _form}
+        checks |= {"model": lambda: Row("model", str(models.resolve())), "access": _access}
         checks["knowledge base"] = _knowledge_base
     rows: list[Row] = []
     for name, check in checks.items():
@@ -97,10 +98,6 @@ def _documents() -> Row:
     return Row("documents", f"{len(list(settings().letters_dir.glob('*.pdf')))} PDFs to ask", left_out)
 
 
-def _region() -> Row:
-    return Row("region", clients.region())
-
-
 def _identity() -> Row:
     account = clients.client("sts").get_caller_identity()["Account"]
     return Row("identity", f"account ending in {account[-4:]}")
@@ -115,10 +112,6 @@ def _form() -> Row:
         to_do = "Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait"
         return Row("Anthropic form", "not submitted", to_do)
     return Row("Anthropic form", "submitted")
-
-
-def _model() -> Row:
-    return Row("model", str(models.resolve()))
 
 
 def _access() -> Row:

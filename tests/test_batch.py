@@ -60,17 +60,20 @@ def test_results_come_in_order_and_no_more_in_flight_than_allowed(service):
     results = batch.run(ask, range(40), batch.Results(), at_most=5)
     assert list(results.items()) == [(number, f"answer to {number}") for number in range(40)]
     assert seen.max_in_flight == 5 and not results.failed
+    time.sleep(0.05)
+    assert not [thread for thread in threading.enumerate() if "_work" in thread.name]
 
 
-def test_a_fifth_throttled_and_every_result_arrives_once(service):
-    ask, seen = service(On(refused("too many requests"), probability=0.2), On(slow(0.005)))
-    results = batch.run(ask, range(100), batch.Results(), at_most=16)
-    assert len(results) == 100 and not results.failed
-    assert set(asked(seen).values()) == {1} and len(seen.calls) > 110
-
-
-def test_a_quota_is_used_to_the_full_and_every_result_arrives_once(service):
-    ask, seen = service(On(quota(rate=400, burst=5)))  # waits are a hundredth here: 4 a second in real time
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [On(refused("too many requests"), probability=0.2), On(slow(0.005))],
+        [On(quota(rate=400, burst=5))],  # waits are a hundredth here: 4 a second in real time
+    ],
+    ids=["a fifth", "a quota"],
+)
+def test_where_the_service_throttles_every_result_arrives_once(service, faults):
+    ask, seen = service(*faults)
     results = batch.run(ask, range(100), batch.Results(), at_most=16)
     assert len(results) == 100 and not results.failed
     assert set(asked(seen).values()) == {1} and len(seen.calls) > 100
@@ -146,18 +149,6 @@ def test_none_in_flight_is_one_clear_error():
         batch.run(str, range(3), batch.Results(), at_most=0)
 
 
-def test_one_that_stays_throttled_fails_alone(service):
-    ask, _ = service()
-
-    def unlucky(number):
-        if number == 2:
-            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Too many"}}, "Converse")
-        return ask(number)
-
-    results = batch.run(unlucky, range(5), batch.Results())
-    assert list(results) == [0, 1, 3, 4] and list(results.failed) == [2]
-
-
 def test_nothing_at_all_raises_the_error_itself(service):
     def fail(number):
         raise ValueError(number)
@@ -174,10 +165,3 @@ def test_nothing_at_all_raises_the_error_itself(service):
         batch.run(no_recording, range(50), batch.Results())
     assert len(calls) <= 4
     assert batch.run(fail, [], batch.Results()) == {}
-
-
-def test_no_thread_is_left(service):
-    ask, _ = service()
-    batch.run(ask, range(20), batch.Results())
-    time.sleep(0.05)
-    assert not [thread for thread in threading.enumerate() if "_work" in thread.name]

@@ -63,39 +63,28 @@ def test_all_is_well(live):
     assert "claude-sonnet-5-5" in rows["model"].found
 
 
-def test_expired_credentials_stop_the_check_with_one_sentence(live):
-    rows = live(On(refused("expired")))
-    assert list(rows) == ["region", "identity"]
-    assert "expired" in rows["identity"].to_do
+MISSING = ServiceError("ResourceNotFoundException", 404, "no form")
+PROBLEMS = {  # what is wrong: faults, other answers, settings; the last or only row that says what to do, and its words
+    "expired": ([On(refused("expired"))], {}, {}, "identity", "expired"),
+    "no region": ([], {}, {"region": ""}, "region", "WORKSHOP_REGION"),
+    "no form": ([], {"bedrock.GetUseCaseForModelAccess": MISSING}, {}, "Anthropic form", "Submit use case details"),
+    "no access": (
+        [], {"bedrock.GetFoundationModelAvailability": {**AVAILABLE, "authorizationStatus": "NOT_AUTHORIZED"}}, {},
+        "model access", "data/policies/learner.json",
+    ),
+    "an old model": ([], {}, {"model": "claude-3-sonnet"}, "model", "end of life on 2026-07-30. Use claude-sonnet-5-5"),
+    "no knowledge base": ([], {}, {"knowledge_base_id": ""}, "knowledge base", "WORKSHOP_KNOWLEDGE_BASE_ID"),
+}  # fmt: skip
 
 
-def test_no_region_is_said_first(live, monkeypatch, tmp_path):
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    rows = live(region="")
-    assert list(rows) == ["region"] and "WORKSHOP_REGION" in rows["region"].to_do
-
-
-def test_a_missing_form_names_the_place_to_submit_it(live):
-    missing = ServiceError("ResourceNotFoundException", 404, "no form")
-    rows = live(answers={**ANSWERS, "bedrock.GetUseCaseForModelAccess": missing})
-    assert "Submit use case details" in rows["Anthropic form"].to_do
-    assert not rows["knowledge base"].to_do
-
-
-def test_missing_access_says_which_part_is_missing(live):
-    denied = {**AVAILABLE, "authorizationStatus": "NOT_AUTHORIZED"}
-    rows = live(answers={**ANSWERS, "bedrock.GetFoundationModelAvailability": denied})
-    assert rows["model access"].found == "no: authorization"
-    assert rows["model access"].to_do
-
-
-def test_a_model_at_its_end_names_its_successor(live):
-    rows = live(model="claude-3-sonnet")
-    assert "end of life on 2026-07-30. Use claude-sonnet-5-5" in rows["model"].to_do
-
-
-def test_no_knowledge_base_points_to_its_setting(live):
-    assert "WORKSHOP_KNOWLEDGE_BASE_ID" in live(knowledge_base_id="")["knowledge base"].to_do
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_problem_names_the_next_step_and_stops_the_check_where_nothing_else_can_be_asked(live, problem):
+    faults, answers, settings, name, words = PROBLEMS[problem]
+    rows = live(*faults, answers=ANSWERS | answers, **settings)
+    assert words in rows[name].to_do
+    assert len(rows) == (NAMES.index(name) + 1 if name in NAMES[:2] else len(NAMES))
+    if problem == "no access":
+        assert rows[name].found == "no: authorization"
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):

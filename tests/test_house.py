@@ -11,7 +11,7 @@ import pytest
 from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
-LINES, FILES, LONGEST = 2430, 24, 220
+LINES, FILES, LONGEST = 2440, 23, 220
 SERVER_LINES, SERVER_FILES = 300, 3
 # The rooms, from the ground up; a module may import from its own room and from those before it.
 ROOMS = ("errors", "settings", "replay", "clients", "models", "explain", "knowledge_base", "retrieval", "workshop")
@@ -22,8 +22,9 @@ from IPython.display import display
 book = json.load(open("notebooks/04_financial_rag.ipynb"))
 scope = {"display": display}
 for cell in book["cells"]:
-    if cell["cell_type"] == "code":
-        exec("".join(cell["source"]), scope)
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "code" and "langchain" not in source:  # which takes seconds, and is no helper
+        exec(source, scope)
 print(*sorted(name for name in sys.modules if name.startswith("helpers.")), file=sys.stderr)
 """  # fmt: skip
 

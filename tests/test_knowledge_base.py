@@ -122,13 +122,16 @@ def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_no
         assert sum(map(len, one.service.left().values())) == 1 and not one.state.exists()
 
 
-def test_a_bucket_of_ours_that_somebody_tags_anew_is_theirs(tmp_path):
+def test_what_somebody_tags_anew_or_attaches_is_theirs_and_stays(tmp_path):
     with workshop(tmp_path, "s3vectors") as one:
         one.works(BUILD)
         tags = [{"Key": "workshop", "Value": "other-workshop"}, {"Key": "workshop-id", "Value": ID}]
         one.service.client("s3").put_bucket_tagging(Bucket=OURS.common, Tagging={"TagSet": tags})
+        iam, text = one.service.client("iam"), json.dumps(document("role-s3vectors", index="*"))
+        theirs = iam.create_policy(PolicyName="theirs", PolicyDocument=text)["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName=OURS.role, PolicyArn=theirs)
         one.works(CLEAN)
-        assert one.service.left() == {"buckets": [OURS.common]}
+        assert one.service.left() == {"buckets": [OURS.common], "policies": ["theirs"]}
 
 
 def test_a_bucket_name_of_another_account_gives_one_clear_error(tmp_path):
@@ -220,6 +223,10 @@ def test_what_ends_as_failed_is_told_with_its_reason_and_made_anew_later(tmp_pat
             assert error.startswith("WorkshopError: ") and "FAILED" in error and reason in error
             del one.account.fails[what]
         one.works(BUILD)
+        one.account.fails["delete knowledge base"] = "The store said no."
+        error = one.run(CLEAN)["error"]
+        assert "could not be removed" in error and "The store said no." in error
+        one.account.fails.clear()
         one.works(CLEAN)
         assert one.service.left() == {}
 
@@ -260,15 +267,6 @@ def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_ma
         assert limit["PermissionsBoundaryArn"] == boundary["Arn"]
         one.works(CLEAN)
         assert one.service.left() == {}
-
-
-def test_the_service_linked_role_is_made_once_for_the_account_and_stays(tmp_path):
-    with workshop(tmp_path, "opensearch") as one:
-        for _ in range(2):
-            one.works(BUILD)
-            one.works(CLEAN)
-        told = [call.outcome for call in one.service.service.calls if call.operation == "CreateServiceLinkedRole"]
-        assert told == ["answered", "InvalidInput"] and together.linked() and one.service.left() == {}
 
 
 def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_session(tmp_path):
@@ -365,16 +363,6 @@ def test_calls_that_are_throttled_slow_or_cut_end_in_a_build_and_a_removal(tmp_p
         assert {call.outcome for call in one.service.service.calls} >= {"ThrottlingException", "dropped"}
 
 
-def test_a_removal_that_the_service_gives_up_is_told_and_can_be_done_again(tmp_path):
-    with workshop(tmp_path, "opensearch", fails={"delete knowledge base": "The store said no."}) as one:
-        one.works(BUILD)
-        error = one.run(CLEAN)["error"]
-        assert "could not be removed" in error and "The store said no." in error
-        one.account.fails.clear()
-        one.works(CLEAN)
-        assert one.service.left() == {}
-
-
 def answers(code, status, text):
     """A fault that answers with an error of its own."""
 
@@ -412,24 +400,9 @@ def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(service, how, t
         assert one.service.left() == {} and not one.state.exists()
 
 
-SERVICE_OF = {
-    **dict.fromkeys(["data source", "knowledge base"], "bedrock-agent"),
-    **dict.fromkeys(["collection", "data policy", "network policy", "encryption policy"], "opensearchserverless"),
-    **dict.fromkeys(["vector index", "vector bucket"], "s3vectors"),
-    "guardrail": "bedrock",
-    "role": "iam",
-    "bucket": "s3",
-}
-
-
-def test_a_policy_that_somebody_attached_to_the_role_is_detached_and_stays(tmp_path):
-    with workshop(tmp_path, "s3vectors") as one:
-        one.works(BUILD)
-        iam, text = one.service.client("iam"), json.dumps(document("role-s3vectors", index="*"))
-        theirs = iam.create_policy(PolicyName="theirs", PolicyDocument=text)["Policy"]["Arn"]
-        iam.attach_role_policy(RoleName=OURS.role, PolicyArn=theirs)
-        one.works(CLEAN)
-        assert one.service.left() == {"policies": ["theirs"]}
+SERVICE_OF = dict.fromkeys(kinds.KINDS, "opensearchserverless") | {"role": "iam", "bucket": "s3", "guardrail": "bedrock"}
+SERVICE_OF |= dict.fromkeys(["data source", "knowledge base"], "bedrock-agent")
+SERVICE_OF |= dict.fromkeys(["vector index", "vector bucket"], "s3vectors")
 
 
 def test_what_holds_on_to_a_thing_is_told_in_the_words_of_the_service(tmp_path):

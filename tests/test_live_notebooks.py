@@ -34,6 +34,11 @@ DIFFERENCES = [
     (r"; token counts are estimates", ""),
     (r"a Claude model outside Bedrock, one try each", "claude-sonnet-5-5"),
 ]
+# Pictures that carry one of these texts.
+OTHER_PICTURES = {
+    ("01_pcb_defect_inspection", "whole.suptitle("),
+    ("05_trust_the_answer", "What a right answer costs: {MODEL.whose}"),
+}
 
 
 def account_at(service, **more):
@@ -48,7 +53,7 @@ def source_for(name):
 
 
 # Cells that take long, call nobody and are not needed by others: 01's comparison; timing, training and more in 02.
-ASIDE = re.compile(r'compare\(\*pairs|checks\("(speed|train)"\)|, SEE, |sandbox.program\(my_answer\)')
+ASIDE = re.compile(r'compare\(\*pairs|checks\("(speed|train)"\)|sandbox.program\(my_answer\)')
 
 
 def code(path, aside=ASIDE):
@@ -74,7 +79,7 @@ def live(path):
     return run_live(code(path), source_for(path.stem))
 
 
-def comparable(cell):
+def comparable(cell, name):
     """The outputs of a cell, without what nbval does not compare either."""
     if "nbval-ignore-output" in cell.metadata.get("tags", []):
         return []
@@ -83,6 +88,8 @@ def comparable(cell):
         if output.output_type == "error":
             lines.append(output.ename)
         data = output.get("data", {"text": output.get("text", "")})
+        if any(name == lesson and part in cell.source for lesson, part in OTHER_PICTURES):
+            data = {kind: value for kind, value in data.items() if kind not in ("text/html", "image/png")}
         lines += [f"{kind}: {value}" for kind, value in sorted(data.items()) if "<progress" not in str(value)]
     return [line for line in lines if "[====" not in line]
 
@@ -100,7 +107,7 @@ def test_live_outputs_are_those_of_replay_cell_by_cell(path):
     assert not outcome.error and {call.outcome for call in calls} == {"answered"}
     different = set()
     for before, after in zip(code(path), outcome.notebook.cells, strict=True):
-        replayed, lived = comparable(before), comparable(after)
+        replayed, lived = comparable(before, path.stem), comparable(after, path.stem)
         assert [as_live(text) for text in replayed] == lived, before.source
         different |= {pattern for pattern, _ in DIFFERENCES if re.search(pattern, "\n".join(replayed))}
     assert DIFFERENCES[0][0] in different and DIFFERENCES[1][0] in different
@@ -120,7 +127,7 @@ def test_the_solutions_run_live_and_say_done(store):
     lines = "".join(output.text for output in outputs if output.get("name") == "stdout").splitlines()
     exercises = sum("# Exercise" in cell.source for cell in cells)
     assert sum(line.startswith("Mode live") for line in lines) == len(paths) >= 3
-    assert lines.count("done") == exercises >= len(paths) and "not yet" not in lines
+    assert lines.count("done") >= exercises >= len(paths) and "not yet" not in lines
 
 
 def test_the_set_up_check_asks_the_account_and_says_go_on():
@@ -136,8 +143,8 @@ def test_the_set_up_check_asks_the_account_and_says_go_on():
 def test_the_boards_are_asked_four_at_a_time_and_each_once():
     _, calls, _ = live(FOLDER / "01_pcb_defect_inspection.ipynb")
     asked = [call for call in calls if call.operation == "Converse"]
-    assert len(asked) == 59
-    batch = sorted(asked, key=lambda call: call.started)[3:]
+    assert len(asked) == 62
+    batch = sorted(asked, key=lambda call: call.started)[3:31]
     most = max(sum(o.started <= call.started < o.ended for o in batch) for call in batch)
     assert 2 <= most <= 4
 

@@ -47,83 +47,57 @@ def listed(tmp_path, change):
     return start
 
 
-SONNET, OPUS = summary("anthropic.claude-sonnet-5-5"), summary("anthropic.claude-opus-5-5")
+A = "anthropic."
+SONNET, OPUS, HAIKU = (f"{A}claude-{name}" for name in ("sonnet-5-5", "opus-5-5", "haiku-4-5-20251001-v1:0"))
+OLD = A + "claude-opus-4-1-20250805-v1:0"
+BOTH = [summary(SONNET), summary(OPUS)]
+FOUND = {  # models; pages of profiles; what is asked for; geography; what answers
+    "global first, on any page": (BOTH, [["us." + SONNET], ["global." + SONNET]], "", "global", "global." + SONNET),
+    "a geography": (BOTH, [["global." + SONNET, "jp." + SONNET]], "", "jp", "jp." + SONNET),
+    "no global one": (BOTH, [["jp." + SONNET]], "", "global", "jp." + SONNET),
+    "a short name is not a newer model": (
+        [summary(SONNET), summary(A + "claude-sonnet-5")],
+        [["global." + SONNET, f"global.{A}claude-sonnet-5"]],
+        "claude-sonnet-5", "global", f"global.{A}claude-sonnet-5",
+    ),
+    "a full id": ([summary(HAIKU)], [["us." + HAIKU]], "eu." + HAIKU, "global", "us." + HAIKU),
+    "on demand": ([summary(HAIKU, on_demand=True)], [[]], "claude-haiku-4-5", "global", HAIKU),
+}  # fmt: skip
 
 
-def test_the_global_profile_is_preferred_and_found_on_any_page(listed):
-    listed([SONNET], ["us.anthropic.claude-sonnet-5-5"], ["global.anthropic.claude-sonnet-5-5"])
-    assert models.resolve().id == "global.anthropic.claude-sonnet-5-5"
+@pytest.mark.parametrize("case", FOUND)
+def test_the_model_that_answers_is_found_by_listing(listed, change, case):
+    offered, pages, alias, geography, wanted = FOUND[case]
+    listed(offered, *pages)
+    change(geography=geography)
+    assert models.resolve(alias).id == wanted
 
 
-def test_a_geography_can_be_asked_for(listed, change):
-    listed([SONNET], ["global.anthropic.claude-sonnet-5-5", "jp.anthropic.claude-sonnet-5-5"])
-    change(geography="jp")
-    assert models.resolve().id == "jp.anthropic.claude-sonnet-5-5"
-    assert models.resolve().prices[0] == pytest.approx(2.2)
+ENDED = summary(OLD, "LEGACY", "2026-11-01T00:00:00Z")
+PROFILES = ["global." + SONNET, "global." + OPUS, "us." + OLD, "jp." + SONNET]
+REFUSED = [  # models, profiles, what is asked for, geography, what is said
+    (BOTH, PROFILES, "", "eu", r"in 'eu' .*offered in us-east-1: global, jp\."),  # never silently global
+    (BOTH, PROFILES, A + "claude-3-sonnet-20240229-v1:0", "global",
+     "claude-3-sonnet reached its end of life on 2026-07-30. Use claude-sonnet-5-5 instead"),
+    ([ENDED, summary(OPUS)], PROFILES, "claude-opus-4-1", "global", r"end of life on 2026-11-01\. Use claude-opus-5-5"),
+    (BOTH, ["global." + OPUS], "", "global", r"'claude-sonnet-5-5' in us-east-1.*Use claude-opus-5-5"),
+    ([], [], "", "global", "WORKSHOP_REGION"),
+]  # fmt: skip
 
 
-def test_a_geography_that_is_not_offered_is_an_error_and_never_silently_global(listed, change):
-    listed([SONNET], ["global.anthropic.claude-sonnet-5-5", "jp.anthropic.claude-sonnet-5-5"])
-    change(geography="eu")
-    with pytest.raises(WorkshopError, match=r"in 'eu' .*offered in us-east-1: global, jp\."):
-        models.resolve()
-
-
-def test_without_a_global_profile_one_of_a_geography_answers(listed):
-    listed([SONNET], ["jp.anthropic.claude-sonnet-5-5"])
-    assert models.resolve().id == "jp.anthropic.claude-sonnet-5-5"
-
-
-def test_a_short_name_never_matches_a_newer_model(listed):
-    sonnet_5 = summary("anthropic.claude-sonnet-5")
-    listed([SONNET, sonnet_5], ["global.anthropic.claude-sonnet-5-5", "global.anthropic.claude-sonnet-5"])
-    assert models.resolve("claude-sonnet-5").id == "global.anthropic.claude-sonnet-5"
-
-
-def test_full_ids_are_understood(listed):
-    haiku = "anthropic.claude-haiku-4-5-20251001-v1:0"
-    listed([summary(haiku)], [f"us.{haiku}"])
-    assert models.resolve(f"eu.{haiku}").alias == "claude-haiku-4-5"
-    assert models.resolve(haiku).id == f"us.{haiku}"
-
-
-def test_end_of_life_names_the_date_and_what_to_use(listed):
-    listed([SONNET, OPUS], ["global.anthropic.claude-sonnet-5-5", "global.anthropic.claude-opus-5-5"])
-    message = "claude-3-sonnet reached its end of life on 2026-07-30. Use claude-sonnet-5-5 instead"
-    with pytest.raises(WorkshopError, match=message):
-        models.resolve("anthropic.claude-3-sonnet-20240229-v1:0")
-
-
-def test_end_of_life_is_read_from_the_service_too(listed):
-    old = summary("anthropic.claude-opus-4-1-20250805-v1:0", "LEGACY", "2026-11-01T00:00:00Z")
-    listed([old, OPUS], ["us.anthropic.claude-opus-4-1-20250805-v1:0", "us.anthropic.claude-opus-5-5"])
-    with pytest.raises(WorkshopError, match=r"end of life on 2026-11-01\. Use claude-opus-5-5"):
-        models.resolve("claude-opus-4-1")
+@pytest.mark.parametrize(("offered", "profiles", "alias", "geography", "said"), REFUSED)
+def test_what_cannot_answer_is_said_with_what_can(listed, change, offered, profiles, alias, geography, said):
+    listed(offered, profiles)
+    change(geography=geography)
+    with pytest.raises(WorkshopError, match=said):
+        models.resolve(alias)
 
 
 def test_a_coming_end_is_shown(listed):
-    old = summary("anthropic.claude-opus-4-1-20250805-v1:0", "LEGACY", "2027-01-08T00:00:00Z")
-    listed([old, OPUS], ["us.anthropic.claude-opus-4-1-20250805-v1:0"])
+    listed([summary(OLD, "LEGACY", "2027-01-08T00:00:00Z")], ["us." + OLD])
     found = models.resolve("claude-opus-4-1")
     assert found.end_of_life == date(2027, 1, 8)
     assert "(legacy, end of life 2027-01-08; no price known)" in str(found)
-
-
-def test_a_model_without_profile_here_names_region_and_alternative(listed):
-    listed([SONNET, OPUS], ["global.anthropic.claude-opus-5-5"])
-    with pytest.raises(WorkshopError, match=r"'claude-sonnet-5-5' in us-east-1.*Use claude-opus-5-5"):
-        models.resolve()
-
-
-def test_a_model_on_demand_needs_no_profile(listed):
-    listed([summary("anthropic.claude-haiku-4-5-20251001-v1:0", on_demand=True)], [])
-    assert models.resolve("claude-haiku-4-5").id == "anthropic.claude-haiku-4-5-20251001-v1:0"
-
-
-def test_a_region_with_nothing_says_so(listed):
-    listed([], [])
-    with pytest.raises(WorkshopError, match="WORKSHOP_REGION"):
-        models.resolve()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +126,8 @@ def test_cost_of_both_kinds_of_usage():
     converse = {"inputTokens": 1_000_000, "outputTokens": 100_000, "cacheReadInputTokens": 1_000_000}
     assert model.cost(converse) == pytest.approx(2.00 + 1.00 + 0.10)
     assert model.cost({"input_tokens": 500_000, "output_tokens": 0}) == pytest.approx(1.00)
+    near = models.Model("claude-sonnet-5-5", "jp.anthropic.claude-sonnet-5-5", "ACTIVE", None)
+    assert near.prices[0] == pytest.approx(2.2)  # a geography costs more
     response = {"ResponseMetadata": {"HTTPHeaders": {"x-workshop-estimated": "usage"}}}
     assert "estimates" in model.receipt(converse, response)
     assert "estimates" not in model.receipt(converse, {})

@@ -13,7 +13,7 @@ from botocore.parsers import create_parser
 from botocore.validate import validate_parameters
 from fpdf import FPDF
 from fpdf.enums import EncryptionMethod
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import WorkshopError
@@ -146,6 +146,7 @@ def test_a_question_without_a_known_word_finds_nothing(index, question):
     assert "Harbour" in texts(ask(index, f"{question} harbour sales", overrideSearchType="SEMANTIC"))[0]
 
 
+@settings(deadline=None, max_examples=40)  # the first question reads the dictionary
 @given(question=st.text(max_size=60))
 def test_any_text_is_a_question(question, tmp_path_factory):
     place = tmp_path_factory.getbasetemp() / "one"

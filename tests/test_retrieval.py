@@ -73,14 +73,10 @@ def test_contexts_are_numbered_and_cannot_break_out_of_their_tags():
     assert '<passage number="1" source=' in text and '<passage number="2" source="z.pdf">' in text
 
 
-def test_sources_are_a_numbered_list():
-    passages = [Passage("a", "x.pdf", 3, 0.512), Passage("c", "z.pdf", None, 0.1)]
-    assert retrieval.sources(passages) == "1. x.pdf, page 3 (score 0.51)\n2. z.pdf (score 0.10)"
-
-
 def test_a_table_shows_one_row_a_passage():
     passages = [Passage("a | b " * 30, "x.pdf", 3, 0.512), Passage("c", "z.pdf", None, 0.1)]
     rows = retrieval.table(passages).splitlines()
+    assert retrieval.sources(passages) == "1. x.pdf, page 3 (score 0.51)\n2. z.pdf (score 0.10)"
     assert len(rows) == 4 and rows[3] == "| 2 | 0.10 | z.pdf | - | c… |"
     assert rows[2].startswith("| 1 | 0.51 | x.pdf | 3 | a \\| b a")
 

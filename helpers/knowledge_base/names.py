@@ -16,7 +16,6 @@ class Names:
     """Names and marks of one workshop; all of them follow from `id`, 4 to 12 small letters and digits."""
 
     def __init__(self, id: str):
-        """Nothing is asked of any service."""
         self.id = id
         self.common = PREFIX + id  # bucket, collection, policies, knowledge base, data source, vector bucket
         self.role = "AmazonBedrock-" + PREFIX + id  # roles that AWS's own Bedrock policies allow to pass on

@@ -22,9 +22,7 @@ _TOO_NEW = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 Answer = TypeVar("Answer")
-
-
-Look = Callable[[], tuple[bool, str]]
+Look = Callable[[], tuple[bool, str]]  # whether it is done, and what to print
 
 
 def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ()) -> None:

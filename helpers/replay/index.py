@@ -79,10 +79,10 @@ class Index:
         others = settings.keys() | (params.keys() & {"guardrailConfiguration", "userContext"})
         if others:
             raise WorkshopError(f"The offline index has no {', '.join(others)}: leave it out, or go live.")
-        if not isinstance(question, str) or not 1 <= count <= 100 or not first.isdecimal():
-            raise WorkshopError("Give a question as text, numberOfResults 1 to 100, a nextToken as it came.")
-        if kind not in ("HYBRID", "SEMANTIC"):
-            raise WorkshopError("Give overrideSearchType HYBRID or SEMANTIC.")
+        fits = isinstance(question, str) and 1 <= count <= 100 and first.isdecimal()
+        if not (fits and kind in ("HYBRID", "SEMANTIC")):
+            told = "Give a question as text, numberOfResults 1 to 100, overrideSearchType HYBRID or SEMANTIC"
+            raise WorkshopError(f"{told}, a nextToken as it came.")
         scores = enumerate(self._scores(question, kind))
         ranked = sorted((-score, number) for number, score in scores if score > 0)
         found = [self._hits[number] | {"score": -score} for score, number in ranked]
@@ -146,15 +146,13 @@ def _plain(text: str) -> str:
 def _hit(file: str, page: int, text: str) -> dict[str, Any]:
     """One of `retrievalResults`, still without its score."""
     uri, year = f"s3://{BUCKET}/{file}", re.search(r"(?<!\d)(?:19|20)\d\d(?!\d)", file)
-    metadata: dict[str, Any] = (
-        {
-            "x-amz-bedrock-kb-source-uri": uri,
-            "x-amz-bedrock-kb-document-page-number": float(page - 1),  # the service counts from 0
-            "x-amz-bedrock-kb-chunk-id": hashlib.sha256(f"{file} {page} {text}".encode()).hexdigest()[:20],
-            "x-amz-bedrock-kb-data-source-id": "OFFLINEPDF",
-        }
-        | ({"year": float(year[0])} if year else {})
-    )
+    metadata: dict[str, Any] = {
+        "x-amz-bedrock-kb-source-uri": uri,
+        "x-amz-bedrock-kb-document-page-number": float(page - 1),  # the service counts from 0
+        "x-amz-bedrock-kb-chunk-id": hashlib.sha256(f"{file} {page} {text}".encode()).hexdigest()[:20],
+        "x-amz-bedrock-kb-data-source-id": "OFFLINEPDF",
+    }
+    metadata |= {"year": float(year[0])} if year else {}
     location = {"type": "S3", "s3Location": {"uri": uri}}
     return {"content": {"text": text, "type": "TEXT"}, "location": location, "metadata": metadata}
 

@@ -1,6 +1,6 @@
 """The calls of opensearch-py, which do not pass botocore: answered from a recording, or sent and taken down."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,21 +18,12 @@ def answered_by(answer: Callable[[str, Params, Send], dict[str, Json]]) -> type[
     """
 
     class Answered(Urllib3HttpConnection):
-        def perform_request(
-            self,
-            method: str,
-            url: str,
-            params: Mapping[str, Any] | None = None,
-            body: bytes | None = None,
-            timeout: float | None = None,
-            ignore: Collection[int] = (),
-            headers: Mapping[str, str] | None = None,
-        ) -> Any:
-            send = partial(super().perform_request, method, url, params, body, timeout, range(1000), headers)
+        def perform_request(self, method: str, url: str, params: Any = None, body: Any = None, **more: Any) -> Any:  # type: ignore[override]
+            send = partial(super().perform_request, method, url, params, body, **more | {"ignore": range(1000)})
             asked = {"path": url, "params": dict(params or {}), "body": body}
             entry = answer(f"opensearch.{method}", asked, send)
             status, text = entry["status"], raw(entry["body"])[1].decode()
-            if not 200 <= status < 300 and status not in ignore:
+            if not 200 <= status < 300 and status not in (more.get("ignore") or ()):
                 self._raise_error(status, text, entry["headers"]["content-type"])
             return status, entry["headers"], text
 

@@ -66,10 +66,8 @@ def program(markdown: str) -> str:
     blocks = marked or [fence for fence in fences if not fence.info.strip()]
     if not blocks:
         raise WorkshopError("The answer has no Python code block: ask for the program in one.")
-    for block in blocks:
-        first, last = block.map or (0, 0)
-        if block.content.count("\n") != last - first - 2:  # all lines without the two fences
-            raise WorkshopError("The answer stops inside a code block: get the rest of it first.")
+    if any(fence.map and fence.content.count("\n") != fence.map[1] - fence.map[0] - 2 for fence in blocks):
+        raise WorkshopError("The answer stops inside a code block: get the rest of it first.")
     return "\n".join(block.content for block in blocks)
 
 
@@ -145,8 +143,7 @@ def _used(folder: str) -> int:
 @functools.cache
 def _namespaces() -> tuple[str, ...]:
     """Return the command that gives a process its own network, processes and mounts; () if it is not permitted."""
-    new = ("--user", "--map-root-user", "--net", "--pid", "--ipc", "--mount", "--fork", "--kill-child")
-    command = ("unshare", *new)
+    command = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--ipc", "--mount", "--fork", "--kill-child")
     with suppress(OSError):
         if subprocess.run([*command, "true"], capture_output=True).returncode == 0:
             return command
