@@ -400,7 +400,8 @@ def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(service, how, t
         assert one.service.left() == {} and not one.state.exists()
 
 
-SERVICE_OF = dict.fromkeys(kinds.KINDS, "opensearchserverless") | {"role": "iam", "bucket": "s3", "guardrail": "bedrock"}
+SERVICE_OF = dict.fromkeys(kinds.KINDS, "opensearchserverless")
+SERVICE_OF |= {"role": "iam", "bucket": "s3", "guardrail": "bedrock"}
 SERVICE_OF |= dict.fromkeys(["data source", "knowledge base"], "bedrock-agent")
 SERVICE_OF |= dict.fromkeys(["vector index", "vector bucket"], "s3vectors")
 

@@ -79,7 +79,7 @@ def live(path):
     return run_live(code(path), source_for(path.stem))
 
 
-def comparable(cell, name):
+def comparable(cell, name=""):
     """The outputs of a cell, without what nbval does not compare either."""
     if "nbval-ignore-output" in cell.metadata.get("tags", []):
         return []
