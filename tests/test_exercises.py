@@ -104,7 +104,7 @@ while at < len(text):
 return spans"""
 SUPPORT = """found = []
 for line in text.splitlines():
-    cited = [passages[int(n) - 1] for n in re.findall(r"\\[(\\d+)\\]", line) if 0 < int(n) <= len(passages)]
+    cited = [passages[int(n) - 1] for n in findall(r"\\[(\\d+)\\]", line) if 0 < int(n) <= len(passages)]
     found += [each for each in figures(line) if each not in figures(' '.join(cited))]
 return found"""
 
@@ -136,7 +136,7 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
     ("01", "3"): (
         [
             "return [(kind, box) for (kind, _), (_, box) in zip(said, found)]",
-            "return [(kind, box) for kind, _ in said for _, box in found if iou(_, box) > 0.1]",
+            "return [(kind, box) for kind, one in said for _, box in found if iou(one, box) > 0.1]",
             MERGED.replace("0.1", "0"),
             MERGED.replace("left.remove(near); ", ""),
         ],

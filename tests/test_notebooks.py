@@ -21,7 +21,7 @@ from tools.notebooks import FOLDER, METADATA, all_notebooks, environment, execut
 MEDIAN = {"01_pcb_defect_inspection": 11, "02_coding_tutor": 9, "03_create_knowledge_base": 9, "04_financial_rag": 7}
 MEDIAN |= {"05_trust_the_answer": 10}
 CELLS = {"01_pcb_defect_inspection": 44, "05_trust_the_answer": 52}
-MOST = {"01_pcb_defect_inspection": 19, "05_trust_the_answer": 18}
+MOST = {"01_pcb_defect_inspection": 19, "02_coding_tutor": 14, "05_trust_the_answer": 18}
 NOTEBOOKS = all_notebooks()
 LESSONS = [path for path in NOTEBOOKS if path.parent == FOLDER]
 FORBIDDEN = re.compile(
