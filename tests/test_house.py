@@ -6,8 +6,6 @@ import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
@@ -93,8 +91,7 @@ def test_control_a_circle_is_found(tmp_path):
     assert not circle(tmp_path / "house")
 
 
-@pytest.mark.parametrize("most", [10])
-def test_the_finance_lesson_loads_few_helpers(most):
+def test_the_finance_lesson_loads_few_helpers():
     done = subprocess.run([sys.executable, "-c", LOADS], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stderr.split()) <= most, done.stderr
+    assert len(done.stderr.split()) <= 10, done.stderr

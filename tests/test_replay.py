@@ -3,8 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
@@ -140,20 +138,6 @@ def test_opensearch_goes_through_the_same_file(recorded):
     with pytest.raises(AuthorizationException, match="security_exception"):
         indices.create(index="letters", body=body)
     assert indices.create(index="letters", body=body) == {"acknowledged": True}
-
-
-def test_threads_get_their_own_answers(recorded):
-    calls = [asked(f"question {number}") for number in range(64)]
-    runtime = recorded(*(entry("bedrock-runtime.Converse", call, said(f"answer {n}")) for n, call in enumerate(calls)))
-    start = threading.Barrier(16)
-
-    def ask(number):
-        if number < 16:
-            start.wait()
-        return runtime.converse(**calls[number])["output"]["message"]["content"][0]["text"]
-
-    with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(ask, range(64))) == [f"answer {number}" for number in range(64)]
 
 
 def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(recorded):

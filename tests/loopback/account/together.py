@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,7 @@ from tests.loopback.service import Service
 
 BOUNDARY = "claude-workshop-boundary"  # which an administrator made
 OTHERS = "999988887777"  # the account of somebody else
+_ONE = threading.Lock()  # moto takes one request at a time
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def asked(
 
     def answer() -> Raw:
         _check(str(operation.name), params)
-        got = _moto().open(url, method=method, headers=headers, data=body)
+        with _ONE:
+            got = _moto().open(url, method=method, headers=headers, data=body)
         text = got.data
         if operation.name == "CreateBucket" and got.status_code == 200:  # moto gives it no tags
             tags = re.findall(rb"<Tag><Key>(.*?)</Key><Value>(.*?)</Value></Tag>", body)
