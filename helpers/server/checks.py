@@ -1,60 +1,40 @@
 """Can this server answer the lessons? Four short prompts, of which `helpers.checks` makes a row each."""
 
 import io
-import json
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from PIL import Image
 
 from helpers import clients
+from helpers.server import LARGER
 
-Row = tuple[str, str, str]  # as in `helpers.checks`: what was looked at, what was found, what to do
-_MODEL = "anthropic.claude"  # the server's own name for its model goes out
-_WORD = "juniper"
 _FILLER = "The quick brown fox jumps over the lazy dog, and the dog looks on. " * 600  # about 9,000 tokens
-_LARGER = "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
+_JSON = "lesson 01 asks for JSON: expect repairs, or choose another model"
 
 
-def _ask(*parts: dict[str, Any]) -> tuple[str, int]:
-    """The text of the answer, and the tokens of the prompt."""
-    turn = {"role": "user", "content": list(parts)}
-    limits = {"maxTokens": 300}
-    response = clients.client("bedrock-runtime").converse(modelId=_MODEL, messages=[turn], inferenceConfig=limits)
-    words = "".join(part.get("text", "") for part in response["output"]["message"]["content"])
-    usage = response["usage"]
-    return words, usage["inputTokens"] + usage.get("cacheReadInputTokens", 0)
+def _row(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str, str]:
+    """As in `helpers.checks`: what was looked at, what was found, what to do."""
+    square, content = io.BytesIO(), list[Any]([{"text": question}])
+    Image.new("RGB", (64, 64), "red").save(square, "PNG")
+    if name == "pictures":
+        content.insert(0, {"image": {"format": "png", "source": {"bytes": square.getvalue()}}})
+    turn, limits = {"role": "user", "content": content}, {"maxTokens": 300}
+    response = clients.client("bedrock-runtime").converse(modelId="claude", messages=[turn], inferenceConfig=limits)
+    text = "".join(part.get("text", "") for part in response["output"]["message"]["content"]).strip()
+    tokens = response["usage"]["totalTokens"] - response["usage"]["outputTokens"]
+    is_read = name == "context" and tokens > len(_FILLER) / 6  # a small model may forget what it has read
+    is_fine = is_read or re.search(wanted, text, re.DOTALL | re.IGNORECASE)
+    return name, f"{text[:40]!r}; {tokens:,} tokens were read", "" if is_fine else to_do
 
 
-def _answers() -> Row:
-    text, _ = _ask({"text": "Answer with the one word ok."})
-    return ("answer", f"{text.strip()[:40]!r}", "" if text.strip() else "an empty answer: choose another model")
-
-
-def _context() -> Row:
-    asked = f"The word is {_WORD}. {_FILLER}\nWhich word stands at the beginning? Answer with it alone."
-    text, tokens = _ask({"text": asked})
-    kept = _WORD in text.lower() or tokens > len(_FILLER) / 6  # a small model may forget what it has read
-    return ("context", f"{tokens:,} tokens were read", "" if kept else _LARGER)
-
-
-def _sees() -> Row:
-    picture = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
-    image = {"image": {"format": "png", "source": {"bytes": picture.getvalue()}}}
-    text, _ = _ask(image, {"text": "Which colour has this picture? One word."})
-    to_do = "" if "red" in text.lower() else "lesson 01 needs a model that sees pictures: choose another one"
-    return ("pictures", f"a red square is {text.strip()[:40]!r}", to_do)
-
-
-def _json() -> Row:
-    text, _ = _ask({"text": 'Answer with this JSON object and nothing else: {"defects": []}'})
-    try:
-        json.loads(text[text.index("{") : text.rindex("}") + 1])
-    except ValueError:
-        return ("JSON", f"{text.strip()[:40]!r}", "lesson 01 asks for JSON: expect repairs, or choose another model")
-    return ("JSON", "an object came back", "")
-
-
-# In the order in which it fails; without an answer the rest is not asked.
-CHECKS: dict[str, Callable[[], Row]] = {"answer": _answers, "context": _context, "pictures": _sees, "JSON": _json}
+# Name, question, what the answer must hold, what to do else; in the order in which it fails.
+_QUESTIONS = (
+    ("answer", "Answer with the one word ok.", r"\S", "an empty answer: choose another model"),
+    ("context", f"The word is juniper. {_FILLER}\nWhich word is it? Answer with it alone.", "juniper", LARGER),
+    ("pictures", "Which colour has this picture? One word.", "red", "lesson 01 needs a model that sees pictures"),
+    ("JSON", 'Answer with this JSON object, nothing else: {"defects": []}', r'\{\s*"defects":\s*\[.*\]\s*\}', _JSON),
+)
+CHECKS: dict[str, Callable[[], tuple[str, str, str]]] = {name: partial(_row, name, *rest) for name, *rest in _QUESTIONS}
