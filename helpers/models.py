@@ -71,9 +71,9 @@ class Model:
 
     @property
     def prices(self) -> tuple[float, ...]:
-        """US dollars a million tokens: input, output, cache read, cache write; zeros if not in the table."""
+        """US dollars a million tokens: input, output, cache read, cache write; zeros where nobody knows them."""
         factor = 1.0 if self.id.startswith("global.") else FACTS["prices"]["geography"]
-        return tuple(price * factor for price in PRICES.get(self.alias, (0.0,) * 4))
+        return tuple(price * factor for price in PRICES.get("" if self.served else self.alias, (0.0,) * 4))
 
     def cost(self, usage: dict[str, Any]) -> float:
         """US dollars of one call, from the `usage` of Converse or of the Messages API."""

