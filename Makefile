@@ -5,8 +5,8 @@ LEARN  := @PYTHON="$(PYTHON)" sh tools/make_env.sh run
 DEV    := @PYTHON="$(PYTHON)" sh tools/make_env.sh dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest boards exercises picture costs record bench \
-	lock clean
+.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest boards exercises picture costs record \
+	server-test bench lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -63,6 +63,10 @@ costs: setup ## what each lesson uses and costs live: the tables of INSTRUCTOR.m
 record: ## answer from your AWS account and keep the answers (costs money)
 	$(DEV)
 	@$(BIN)/python -m tools.record $(NOTEBOOKS)
+
+server-test: ## lesson 04 against a real llama-server; builds it the first time (half an hour)
+	$(DEV)
+	@$(BIN)/python -m tools.server_test
 
 bench: ## speed, as ratios within one run
 	$(DEV)

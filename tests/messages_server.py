@@ -15,16 +15,21 @@ _FORMS = {
     True: TypeAdapter(asked.MessageCreateParamsStreaming),
 }
 USAGE = {"input_tokens": 11, "output_tokens": 22, "cache_read_input_tokens": 33, "cache_creation_input_tokens": 44}
-ERRORS = {
+CONTEXT = "request (9001 tokens) exceeds the available context size (8192 tokens), try increasing it"
+EYES = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+ERRORS = {  # the words of Anthropic's API; 400, 500 and 503 those of a real llama-server (`make server-test` builds it)
+    400: ("exceed_context_size_error", CONTEXT),
     401: ("authentication_error", "invalid x-api-key"),
     404: ("not_found_error", "model 'x' not found"),
     429: ("rate_limit_error", "This request would exceed your rate limit"),
+    500: ("server_error", EYES),
+    503: ("unavailable_error", "Loading model"),
     529: ("overloaded_error", "Overloaded"),
 }
 
 
 class Fails(Exception):
-    """The server's answer is another one: a status of ERRORS, or "html", "midway", "cut"."""
+    """The server's answer is another one: a status of ERRORS, or "html", "midway", "bare", "short", "cut"."""
 
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -107,6 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
         for event in _events(message):
             if fault == "midway" and event["type"] == "content_block_stop":
                 event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+            if fault == "bare" and event["type"] == "content_block_stop":  # llama-server's: no "error" around it
+                event = {"code": 500, "type": "server_error", "message": "Compute error"}
+            if fault == "short" and event["type"] == "message_delta":
+                break
             if fault == "cut" and event["type"] == "content_block_stop":
                 self.close_connection = True
                 return self.connection.close()

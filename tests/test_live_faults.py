@@ -105,10 +105,10 @@ def outcome(cell, seconds):
     return f"{errors[0].ename}: {errors[0].evalue[:80]}"
 
 
-def under_each(path, env, faults, switch, before=FAST):
+def under_each(path, env, faults, switch, before=FAST, look=lambda cells: None):
     """The cells with calls of one lesson under each fault, in one kernel: {fault: [outcome of each cell]}.
 
-    `switch(*fault)` sets a fault, `switch()` none; `before` runs first.
+    `switch(*fault)` sets a fault, `switch()` none; `before` runs first; `look` sees the cells before the first fault.
     """
     cells, calls = needed(nbformat.read(path, 4).cells, path.stem)
     for cell in cells:  # three boards meet the faults as well as twenty-eight do
@@ -118,6 +118,7 @@ def under_each(path, env, faults, switch, before=FAST):
     client = NotebookClient(
         book, kernel_name="python3", timeout=120, allow_errors=True, resources={"metadata": {"path": str(FOLDER)}}
     )
+    client.iopub_timeout = 60  # on a busy machine the default, 4 s, loses the end of an output
     found = {}
 
     def run(number):
@@ -128,6 +129,7 @@ def under_each(path, env, faults, switch, before=FAST):
     with client.setup_kernel(env=env):
         plain = [run(number) for number in range(len(book.cells))]
         assert set(plain) == {"done"}, [cell.outputs for cell in book.cells if "error" in str(cell.outputs)][:1]
+        look(book.cells)
         book.cells.append(nbformat.v4.new_code_cell(FORGET))
         for name, fault in faults.items():
             switch(*fault)

@@ -81,6 +81,7 @@ def execute(
         notebook,
         kernel_name="python3",
         timeout=900,
+        iopub_timeout=60,  # on a busy machine the default, 4 s, loses the end of an output
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         coalesce_streams=True,
