@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import time
 
 import anthropic
@@ -328,7 +329,6 @@ def chosen(server):
 
 
 ASKING = ("01_pcb_defect_inspection", "02_coding_tutor", "04_financial_rag", "05_trust_the_answer")
-SIGNED = dict(zip(ASKING, (4, 2, 8), strict=False))  # cells with a call, up to the last that meets the faults
 # A child of the runner does not sleep; the sandbox does. Two epochs of training show as much here as sixty.
 BEFORE = """
 import threading, time
@@ -382,7 +382,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("path", [FOLDER / f"{lesson}.ipynb" for lesson in SIGNED], ids=SIGNED)
+@pytest.mark.parametrize("path", [FOLDER / f"{lesson}.ipynb" for lesson in ASKING[:3]], ids=ASKING[:3])
 def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(path, report):
     with MessagesServer(recorded(path.stem)) as server:
 
@@ -390,10 +390,9 @@ def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(pat
             server.answer = recorded(path.stem) if fault is None else fault if callable(fault) else fails_with(fault)
 
         def look(cells):
-            """Under each cell that asked stands who answered."""
-            signed = [cell for cell in cells if any("[answered " in output.get("text", "") for output in cell.outputs)]
-            assert len(signed) == SIGNED[path.stem]
-            assert all("by small at 127.0.0.1" in str(cell.outputs) for cell in signed)
+            """Under each cell that asked stands who answered, and how often."""
+            said = re.findall(r"\[answered (?:(\d+) times )?by small at 127.0.0.1", str([c.outputs for c in cells[1:]]))
+            assert len(said) > 1 and sum(int(times or 1) for times in said) == len(server.requests)
 
         found = under_each(path, chosen(server), FAULTS, switch, FAST + "clients.THROTTLED = 3", look)
     report("mode server, " + as_table(path.stem, found))
