@@ -4,7 +4,7 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -13,6 +13,16 @@ from IPython.display import ProgressBar
 from helpers.errors import WorkshopError
 
 _SAME_FOR_ALL = ("AccessDenied", "ResourceNotFound", "ExpiredToken", "UnrecognizedClient", "InvalidSignature")
+
+
+class Bar(ProgressBar):  # type: ignore[misc]
+    """IPython's progress bar, with a track and a count; full where there was nothing left to do."""
+
+    def _repr_html_(self) -> str:
+        share = 100 * self.progress / self.total if self.total else 100
+        done = f"<div style='width: {share:.0f}%; height: 1em; background: #0072B2'></div>"
+        track = f"<div style='width: 60ex; background: #ccd4dc'>{done}</div>"
+        return f"<div class='workshop-bar' style='display: flex; gap: 1ex'>{track}{self.progress}/{self.total}</div>"
 
 
 class Results(dict[Any, Any]):
@@ -39,7 +49,7 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     waiting = deque(item for item in wanted if item not in results)
     done = queue.SimpleQueue[bool]()  # True: one more item; False: one worker less
     results.failed.clear()
-    bar = ProgressBar(len(wanted))  # type: ignore[no-untyped-call]
+    bar = Bar(len(wanted))  # type: ignore[no-untyped-call]
     bar.display()  # type: ignore[no-untyped-call]
     bar.progress = len(wanted) - len(waiting)
     workers = min(at_most, len(waiting))
@@ -62,6 +72,12 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     results.clear()
     results.update(ordered)
     return results
+
+
+def counted(results: Results, items: Collection[Any]) -> str:
+    """A sentence for a score over `results` that lack some of `items`; "" with all of them."""
+    there = sum(item in results for item in items)
+    return "" if there == len(items) else f" **It counts only {there} of {len(items)}.** Run the cell that asks again."
 
 
 def _work(function: Callable[[Any], Any], waiting: deque[Any], results: Results, done: Any) -> None:

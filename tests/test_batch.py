@@ -110,7 +110,7 @@ def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(service, monkey
     ask, seen = service(On(slow(0.05)))
     results = batch.Results()
 
-    class Bar:
+    class Stop:
         """A progress bar during which the learner presses stop."""
 
         def __init__(self, total):
@@ -125,12 +125,14 @@ def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(service, monkey
             super().__setattr__(name, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "ProgressBar", Bar)
+        patch.setattr(batch, "Bar", Stop)
         with pytest.raises(KeyboardInterrupt):
             batch.run(ask, range(20), results, at_most=4)
     kept = len(results)
     assert 3 <= kept < 20 and results.under_way
+    assert f"only {kept} of 20" in batch.counted(results, range(20))
     assert list(batch.run(ask, range(20), results, at_most=4)) == list(range(20))
+    assert batch.counted(results, range(20)) == ""
     assert set(asked(seen).values()) == {1} and sum(asked(seen).values()) == 20
 
 
@@ -142,6 +144,17 @@ def test_two_runs_that_share_results_ask_nothing_twice(service):
     batch.run(ask, range(30), results)
     other.join()
     assert len(results) == 30 and set(asked(seen).values()) == {1}
+
+
+def test_a_bar_has_a_track_and_a_count_and_is_full_at_the_end(capsys):
+    results = batch.Results()
+    for _ in range(2):  # the second time there is nothing left to ask
+        batch.run(str, range(3), results)
+        assert capsys.readouterr().out.splitlines()[-1].endswith("] 3/3")
+    bar = batch.Bar(4)
+    bar._progress = 1
+    assert "width: 25%" in bar._repr_html_() and "width: 60ex" in bar._repr_html_() and "1/4" in bar._repr_html_()
+    assert "width: 100%" in batch.Bar(0)._repr_html_()
 
 
 def test_none_in_flight_is_one_clear_error():

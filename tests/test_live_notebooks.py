@@ -90,7 +90,7 @@ def comparable(cell, name=""):
         data = output.get("data", {"text": output.get("text", "")})
         if any(name == lesson and part in cell.source for lesson, part in OTHER_PICTURES):
             data = {kind: value for kind, value in data.items() if kind not in ("text/html", "image/png")}
-        lines += [f"{kind}: {value}" for kind, value in sorted(data.items()) if "<progress" not in str(value)]
+        lines += [f"{kind}: {value}" for kind, value in sorted(data.items()) if "workshop-bar" not in str(value)]
     return [line for line in lines if "[====" not in line]
 
 
