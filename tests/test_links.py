@@ -23,6 +23,7 @@ HOSTS = {
     "gitlab.com",
     "docs.astral.sh",
     "docs.ollama.com",
+    "ollama.com",
     "jupyter.org",
     "cc-cedict.org",
     "creativecommons.org",
