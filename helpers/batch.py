@@ -15,7 +15,7 @@ from helpers.errors import WorkshopError
 _SAME_FOR_ALL = ("AccessDenied", "ResourceNotFound", "ExpiredToken", "UnrecognizedClient", "InvalidSignature")
 
 
-class Bar(ProgressBar):  # type: ignore[misc]
+class Bar(ProgressBar):
     """IPython's progress bar, with a track and a count; full where there was nothing left to do."""
 
     def _repr_html_(self) -> str:

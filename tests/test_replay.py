@@ -155,6 +155,9 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
     assert "undo the edit" in message and "WORKSHOP_MODE=live" in message
     assert len(message.splitlines()) == 8 and len(message) < 900
     assert caught.value._render_traceback_() == [f"RecordingMissing: {message}"]
+    with pytest.raises(RecordingMissing, match=r"- the same, with the system prompt …Speak as a poet\."):
+        rules = {"system": [{"text": "Speak as a poet."}]}
+        recorded(entry("bedrock-runtime.Converse", asked("Hello", **rules), said("-"))).converse(**asked("Hello"))
     with pytest.raises(RecordingMissing, match=r"no recorded answer to bedrock-runtime\.ConverseStream in"):
         runtime.converse_stream(**asked("hello"))
 

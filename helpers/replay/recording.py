@@ -16,7 +16,7 @@ from helpers.errors import WorkshopError
 Json = Any
 Params = dict[str, Any]
 _NEW_EACH_TIME = {"ClientToken", "clientToken", "clientRequestToken", "ClientRequestToken"}
-_SHOWN = 8  # recorded requests that an error lists
+_SHOWN = 20  # recorded requests that an error lists
 _WAYS_ON = (
     "Ways on: ask what is recorded (undo the edit, or choose from the list), let a model server of yours answer "
     "(WORKSHOP_MODE=server, see README.md), or ask the real service (WORKSHOP_MODE=live, 00_setup_check tells how)."
@@ -67,7 +67,9 @@ class Recording:
         near = max(map(_text, others), key=lambda other: _alike(other, now))
         start = _alike(near, now)
         recorded, changed = (repr(text[max(0, start - 20) : start + 40])[1:-1] for text in (near, now))
-        choice = list(dict.fromkeys(filter(None, map(_in_short, others))))
+        asked, told = _in_short(request), [each for each in map(_in_short, others) if each[1]]
+        same = [f"the same, with the system prompt …{rules[-90:]}" for rules, words in told if words == asked[1]]
+        choice = list(dict.fromkeys((same if asked not in told else []) + [words for _, words in told]))
         lines = [f"There is no recorded answer to this {call}.", "The nearest request differs here:"]
         lines += [f"  recorded: …{recorded}…", f"  now:      …{changed}…"]
         lines += ["Recorded for this call:"] * bool(choice) + [f"  - {each}" for each in choice[:_SHOWN]]
@@ -158,11 +160,16 @@ def _alike(one: str, other: str) -> int:
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _in_short(request: Json) -> str:
-    """The end of what a prompt says, and its limit; "" for a request that is no prompt."""
+def _in_short(request: Json) -> tuple[str, str]:
+    """The system prompt, and the end of what a prompt says with its limit; "" for a request that is no prompt."""
     body = request.get("body", {}).get("json", request)
-    content = (body.get("messages") or [{}])[-1].get("content", "")
-    parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
-    words = " ".join(" ".join(filter(None, parts)).split())
+    system, content = body.get("system", ""), (body.get("messages") or [{}])[-1].get("content", "")
+    rules, words = map(_words, (system, content))
     limit = body.get("max_tokens") or body.get("inferenceConfig", {}).get("maxTokens")
-    return words and f"…{words[-90:]} (at most {limit} tokens)"
+    return rules, words and f"…{words[-90:]} (at most {limit} tokens)"
+
+
+def _words(content: Json) -> str:
+    """The text of a content, be it a string or a list of parts, in one line."""
+    parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+    return " ".join(" ".join(filter(None, parts)).split())
