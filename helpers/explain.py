@@ -37,9 +37,8 @@ def explain(error: BaseException) -> CallFailed | None:
 
 def _words_for(error: BaseException) -> str:
     facts = _facts(error)
-    said = "{code}: {text}".format_map(facts) + " knowledgeBaseId={knowledge_base}".format_map(facts) * bool(
-        facts["knowledge_base"]
-    )
+    where = f" knowledgeBaseId={facts['knowledge_base']}" if facts["knowledge_base"] else ""
+    said = f"{facts['code']}: {facts['text']}{where}"
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
     refusals = WORDS["refusal"] if facts["code"] else []
     known = [each["say"] for each in refusals if re.search(each["if"], said, re.IGNORECASE)]

@@ -57,8 +57,7 @@ class Model:
     def structured(self) -> bool:
         """Whether `outputConfig.textFormat` (a JSON schema) is offered on Bedrock: not for 4.7, 4.8 and 5.x.
 
-        Source: the Bedrock user guide's page on structured outputs, and refusals in public issue threads
-        (anthropics/anthropic-sdk-python#1759, 2026-11-24).
+        Source: user guide, page on structured outputs; anthropics/anthropic-sdk-python#1759 (2026-11-24).
         """
         return not self.served and (self.alias == "claude-opus-4-1" or (4, 5) <= self.version < (4, 7))
 

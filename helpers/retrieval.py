@@ -106,10 +106,9 @@ def passage_of(found: Any) -> Passage:
 
 
 def load_pdf(path: Path | str) -> list[Any]:
-    """One LangChain `Document` a page of the PDF at `path`, by PyPDFLoader with its sunset notice kept quiet.
+    """One LangChain `Document` a page of the PDF at `path`, by PyPDFLoader.
 
-    langchain-community still ships PyPDFLoader, but announces its own end at every import. What stays is
-    pypdf, which the loader calls.
+    langchain-community announces its own end at every import, here kept quiet. What stays is pypdf under it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*langchain-community.*")

@@ -12,13 +12,15 @@ from tools.answers import text_of
 
 
 def answers():
-    """The recorded answers of the lesson, by the number of messages before and by max tokens."""
+    """The recorded answers to the lesson's own prompts, by the number of messages before and by max tokens."""
     stored = json.loads((ROOT / "data/recordings/02_coding_tutor.json").read_text(encoding="utf-8"))
+    prompts = json.loads((ROOT / "data/tutor/prompts.json").read_text(encoding="utf-8")).values()
     found = {}
     for entry in stored["entries"]:
-        if entry["call"] == "bedrock-runtime.ConverseStream":
-            turn = len(entry["request"]["messages"]), entry["request"]["inferenceConfig"]["maxTokens"]
-            found[turn] = text_of(entry)
+        request = entry["request"]
+        said = request["messages"][-1]["content"][0]["text"] if "messages" in request else ""
+        if entry["call"] == "bedrock-runtime.ConverseStream" and said in prompts:
+            found[len(request["messages"]), request["inferenceConfig"]["maxTokens"]] = text_of(entry)
     return found
 
 

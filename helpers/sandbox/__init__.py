@@ -111,11 +111,10 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
 @contextmanager
 def _child(**streams: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Start the child in a scratch folder; both are gone at the end, also if this process is killed."""
-    keep = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH")  # what an interpreter may need to start
-    env = {name: os.environ[name] for name in keep if name in os.environ} | {"MPLBACKEND": "Agg"}
+    env = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     env |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory(prefix="workshop-sandbox-", ignore_cleanup_errors=True) as folder:
-        env |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), folder)
+        env |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), folder) | {"MPLBACKEND": "Agg"}
         command = [*_namespaces(), sys.executable, "-I", "-B", "-u", "-X", "utf8", str(CHILD), folder]
         process = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
         waiting = ("sh", "-c", CARETAKER, folder) if os.name == "posix" else (sys.executable, "-c", "input()")
