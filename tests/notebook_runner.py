@@ -11,6 +11,7 @@ wrote, "left": their variable of that name}.
 
 import io
 import json
+import linecache
 import os
 import re
 import sys
@@ -95,8 +96,10 @@ def child(order: dict[str, Any], out: int) -> None:
     error = ""
     try:
         exec(order.get("before", ""), scope)
-        for source in cells(order["notebook"], order["from"], order["to"]):
-            exec(compile(source, "cell", "exec"), scope)
+        for number, source in enumerate(cells(order["notebook"], order["from"], order["to"])):
+            name = f"cell {number}"
+            linecache.cache[name] = (len(source), None, source.splitlines(True), name)  # for inspect.getsource
+            exec(compile(source, name, "exec"), scope)
     except Exception as problem:
         told = problem if isinstance(problem, WorkshopError) else explain(problem)
         if told is None:

@@ -366,7 +366,7 @@ def test_every_notebook_runs_to_its_end(path):
 )
 @forks
 def test_lesson_02_ends_in_a_sentence_where_the_model_ignores_the_names(code, words):
-    with MessagesServer(says(f"```python\n{code}\n```")) as server:
+    with MessagesServer(says(f"```python\n{code}\n```\n")) as server:
         assert run(FOLDER / "02_coding_tutor.ipynb", server).startswith(words)
 
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +38,11 @@ CARETAKER = """read group; kill -9 "-$group"; for try in 1 2 3 4 5 6 7 8 9
 do rm -rf "$0" && exit; chmod -R u+rwx "$0"; sleep 0.1; done"""
 
 
-class Arrays(dict[str, NDArray[Any]]):
-    """What a program left in `results`; `WorkshopError` where a cell asks for what is not there."""
-
+class _Arrays(dict[str, NDArray[Any]]):
     def __missing__(self, name: str) -> NDArray[Any]:
-        ways = "Next: look at the checks above; ask again for the names that the prompt fixes, or choose another model."
-        raise WorkshopError(f"The model's program left no {name!r} behind. {ways}")
+        raise WorkshopError(
+            f"The model's program left no {name!r}. Next: ask again for it by name, or take another model."
+        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Run:
     ended: str
     stdout: str = ""
     stderr: str = ""
-    arrays: Arrays = field(default_factory=Arrays)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=_Arrays)
     guards: tuple[str, ...] = ()
 
 
@@ -77,7 +76,7 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
     `checks` is code of yours that runs after it in the same process: `answer` is the module the code made, and arrays
     or lists of numbers or text in the dict `results` come back. `timeout`: seconds, for both together.
     """
-    job, ended, arrays = pickle.dumps((code, checks, memory_mb)), "", Arrays()
+    job, ended, arrays = pickle.dumps((code, checks, memory_mb)), "", _Arrays()
     temporary: Any = functools.partial(tempfile.TemporaryFile, buffering=0)
     try:
         with temporary() as report, temporary() as out, temporary() as err:
