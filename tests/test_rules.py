@@ -40,6 +40,18 @@ def search(condition):
     return {"knowledgeBaseId": "KB12345678", "retrievalQuery": {"text": "?"}, "retrievalConfiguration": settings}
 
 
+def rerank(model):
+    """A Rerank request."""
+    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{model}"
+    how = {"modelConfiguration": {"modelArn": arn}}
+    text = {"type": "TEXT", "textDocument": {"text": "x"}}
+    return {
+        "queries": [{"type": "TEXT", "textQuery": {"text": "?"}}],
+        "sources": [{"type": "INLINE", "inlineDocumentSource": text}],
+        "rerankingConfiguration": {"type": "BEDROCK_RERANKING_MODEL", "bedrockRerankingConfiguration": how},
+    }
+
+
 CACHED = [{"text": "short"}, {"cachePoint": {"type": "default"}}, {"text": "?"}]
 USAGE = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2, "cacheReadInputTokens": 9, "cacheWriteInputTokens": 9}
 MESSAGE = {"output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}}, "stopReason": "end_turn"}
@@ -50,6 +62,8 @@ ANSWERS = {
     "bedrock-runtime.InvokeModel": Reply("Yes."),
     "bedrock-runtime.CountTokens": {"inputTokens": 3},
     "bedrock-agent-runtime.Retrieve": {"retrievalResults": [{"content": {"text": "x"}, "metadata": METADATA}]},
+    "bedrock-agent-runtime.Rerank": {"results": [{"index": 0, "relevanceScore": 0.5}]},
+    "bedrock-agent-runtime.RetrieveAndGenerate": {"sessionId": "s1", "output": {"text": "x"}},
     "bedrock.CreateModelInvocationJob": {"jobArn": ARN},
     "bedrock.GetFoundationModelAvailability": {
         "modelId": "anthropic.claude-sonnet-5-5",
@@ -78,8 +92,11 @@ BROKEN = {
          {"modelId": "anthropic.claude-haiku-4-5", "input": {"converse": {"messages": []}}}),
     18: ("get_foundation_model_availability", {"modelId": "anthropic.claude-sonnet-5-5"}, None),
     19: ("create_model_invocation_job", {**JOB, "roleArn": "name-of-a-role"}, JOB),
+    20: ("rerank", rerank("amazon.rerank-v1:0"), rerank("cohere.rerank-v3-5:0")),
+    21: ("retrieve_and_generate", {"input": {"text": "?" * 1001}}, {"input": {"text": "?" * 1000}}),
 }  # fmt: skip
 SERVICES = {"converse": "bedrock-runtime", "count_tokens": "bedrock-runtime", "retrieve": "bedrock-agent-runtime"}
+SERVICES |= dict.fromkeys(("rerank", "retrieve_and_generate"), "bedrock-agent-runtime")
 
 
 SESSION = boto3.Session("x", "x", region_name="us-east-1")

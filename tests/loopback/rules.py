@@ -180,6 +180,11 @@ def _has_no_role(params: Params) -> bool:
     return not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", params["roleArn"])
 
 
+def _reranks_where_it_is_not(params: Params) -> bool:
+    model = params["rerankingConfiguration"]["bedrockRerankingConfiguration"]["modelConfiguration"]["modelArn"]
+    return ":us-east-1:" in model and "/amazon." in model
+
+
 def _unknown_agreement(operation: str, params: Params, answer: Answer) -> Answer:
     return {**answer, "agreementAvailability": {"status": "NOT_AVAILABLE"}}
 
@@ -303,5 +308,18 @@ RULES = (
         18, "bedrock.GetFoundationModelAvailability", "there may be no agreement before a model's first call",
         "not first-hand",
         changes=_unknown_agreement, sure=False,
+    ),
+    Rule(
+        20, "bedrock-agent-runtime.Rerank", "Amazon's reranking model is not offered in us-east-1, Cohere's is",
+        "user guide, page rerank-supported",
+        refuses=_reranks_where_it_is_not, checked="2026-11-28",
+        error=("ValidationException", 400, "The provided model identifier is invalid."),
+    ),
+    Rule(
+        21, "bedrock-agent-runtime.RetrieveAndGenerate", "a question has at most 1,000 characters",
+        "API reference of RetrieveAndGenerate",
+        refuses=lambda params: len(params["input"]["text"]) > 1000, checked="2026-11-28",
+        error=("ValidationException", 400, "Value at 'input.text' failed to satisfy "
+               "constraint: Member must have length less than or equal to 1000"),
     ),
 )  # fmt: skip
