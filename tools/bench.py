@@ -19,7 +19,7 @@ from helpers.replay.recording import Recording, request_of
 from helpers.settings import PREFIX, ROOT, settings
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import quota, slow
-from tools.answers import text_of
+from tests.test_layer_checks import answers
 from tools.notebooks import FOLDER, all_notebooks, environment, execute, write
 from tools.recorder import save
 
@@ -86,12 +86,7 @@ def notebooks_against_an_empty_one(folder: Path) -> None:
 
 def vectorised_convolution() -> None:
     """The recorded answers of the tutor lesson: the convolution without loops beside the one with loops."""
-    stored = Recording(ROOT / "data/recordings/02_coding_tutor.json").entries
-    texts = {}
-    for entry in stored:
-        if entry["call"] == "bedrock-runtime.ConverseStream":
-            turns = len(entry["request"]["messages"])
-            texts[turns, entry["request"]["inferenceConfig"]["maxTokens"]] = text_of(entry)
+    texts = answers()
     speed = (ROOT / "data/tutor/speed.py").read_text(encoding="utf-8")
     seconds = []
     for text in (texts[1, 16_000], texts[3, 16_000]):
