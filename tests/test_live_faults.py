@@ -40,6 +40,7 @@ CALLS = {
         "chain.invoke(",
         "batch.run(",
     ],
+    "05": ["text, cost = converse(", "base = ask_all(", "ask_all(reranked", "CAREFUL = "],
 }
 FAULTS = {
     **{f"refused: {name}": [On(refused(name))] for name in ERRORS if name != "no knowledge base"},
@@ -68,6 +69,7 @@ patient = clients._config
 clients._config = lambda: patient().merge(clients.Config(read_timeout=2))
 """
 FORGET = "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
+FEW = 'questions.json").read_text(encoding="utf-8"))[::20]'
 LONGEST = 40  # seconds for one cell under one fault; the slowest takes a few
 MESSAGES = ("CallFailed", "WorkshopError", "SandboxError", "RecordingMissing", "ImageError")
 
@@ -111,8 +113,9 @@ def under_each(path, env, faults, switch, before=FAST, look=lambda cells: None):
     `switch(*fault)` sets a fault, `switch()` none; `before` runs first; `look` sees the cells before the first fault.
     """
     cells, calls = needed(nbformat.read(path, 4).cells, path.stem)
-    for cell in cells:  # three boards meet the faults as well as twenty-eight do
+    for cell in cells:  # three boards, or questions, meet the faults as well as all do
         cell.source = cell.source.replace('/board"))', '/board"))[:3]')
+        cell.source = cell.source.replace('questions.json").read_text(encoding="utf-8"))', FEW)
     setup = nbformat.v4.new_code_cell(before)
     book = nbformat.v4.new_notebook(cells=[setup, *cells])
     client = NotebookClient(
