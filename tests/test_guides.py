@@ -38,7 +38,7 @@ def test_the_readme_has_a_row_with_the_minutes_of_the_notebook(path):
 
 def test_the_agendas_add_up():
     found = agendas(GUIDE)
-    wanted = {"Agenda: two hours": 120, "Agenda: half a day": 240}
+    wanted = {"Agenda: two hours": 120, "Agenda: half a day": 240, "Agenda: an afternoon more": 150}
     assert found.keys() == wanted.keys()
     for name, rows in found.items():
         starts = [start for start, _, _ in rows]
