@@ -21,7 +21,7 @@ BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "What
 CLEAN = {"notebook": "99_clean_up", "from": "kb.Workshop", "to": "clean.left"}
 BEFORE = """
 import matplotlib.pyplot as plt
-from helpers.workshop import figure
+from helpers.workshop import figure, show
 from helpers.settings import settings
 PDFS = sorted(settings().letters_dir.glob("*.pdf"))
 """
