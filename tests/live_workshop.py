@@ -20,8 +20,6 @@ STORES = ("opensearch", "s3vectors")
 BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "What the ingestion job did"}
 CLEAN = {"notebook": "99_clean_up", "from": "kb.Workshop", "to": "clean.left"}
 BEFORE = """
-import matplotlib.pyplot as plt
-from helpers.workshop import figure, show
 from helpers.settings import settings
 PDFS = sorted(settings().letters_dir.glob("*.pdf"))
 """
@@ -34,6 +32,13 @@ def runner(number=0):
     """A program that runs notebooks, one at a time; it ends when this process closes its input."""
     command = [sys.executable, "-m", "tests.notebook_runner"]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ordered(order, by=0):
+    """What the runner number `by` tells of one run."""
+    runner(by).stdin.write(json.dumps(order) + "\n")
+    runner(by).stdin.flush()
+    return json.loads(runner(by).stdout.readline())
 
 
 class Workshop:
@@ -53,10 +58,7 @@ class Workshop:
             "WORKSHOP_ID": ID,
             **env,
         }
-        order = {"before": BEFORE, **what, "env": given, "cut": cut}
-        runner(by).stdin.write(json.dumps(order) + "\n")
-        runner(by).stdin.flush()
-        return json.loads(runner(by).stdout.readline())
+        return ordered({"before": BEFORE, **what, "env": given, "cut": cut}, by)
 
     def works(self, what, **env):
         outcome = self.run(what, **env)

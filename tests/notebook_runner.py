@@ -45,11 +45,15 @@ def code_of(name: str) -> list[str]:
 
 
 def cells(name: str, first: str, last: str) -> list[str]:
-    """The set-up cell, then the code from the first cell with `first` in it to the last one with `last`."""
+    """The set-up cell, the code from the first cell with `first` in it to the last one with `last`.
+
+    Of the cells between the two only what they import.
+    """
     code = code_of(name)
     start = next(number for number, source in enumerate(code) if first in source)
     end = max(number for number, source in enumerate(code) if last in source)
-    return [code[0], *code[max(start, 1) : end + 1]]
+    imports = re.findall(r"^(?:from|import) .+", "\n".join(code[1:start]), re.MULTILINE)
+    return [code[0], "\n".join(imports), *code[max(start, 1) : end + 1]]
 
 
 class Run:

@@ -18,8 +18,13 @@ from tools.notebooks import FOLDER, METADATA, all_notebooks, environment, execut
 # Lines of a cell in the middle, and of nine cells in ten, where a lesson shows what it is about: 01 its comparison and
 # its scores, 02 its checks, 03 whole requests, 04 whole chains, 05 its measures. CELLS: 01 has two sets of boards,
 # each scored by two methods; 05 has a measure, a check or a remedy in each of twelve sections.
-MEDIAN = {"01_pcb_defect_inspection": 12, "02_coding_tutor": 9, "03_create_knowledge_base": 9, "04_financial_rag": 7}
-MEDIAN |= {"05_trust_the_answer": 11}
+MEDIAN = {
+    "01_pcb_defect_inspection": 12,
+    "02_coding_tutor": 9,
+    "03_create_knowledge_base": 9,
+    "04_financial_rag": 7,
+    "05_trust_the_answer": 11,
+}
 CELLS = {"01_pcb_defect_inspection": 44, "05_trust_the_answer": 52}
 MOST = {"01_pcb_defect_inspection": 19, "02_coding_tutor": 14, "05_trust_the_answer": 18}
 NOTEBOOKS = all_notebooks()

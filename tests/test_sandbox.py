@@ -34,10 +34,9 @@ def running(mark: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def scratch(tmp_path, monkeypatch):
+def scratch(tmp_path_factory, monkeypatch):
     """Put scratch folders into a folder of this test, and hold that no process and no file stays."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("s")  # without the test's name: 2,000 nested folders must fit into a path
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     assert running(str(folder)) == []
@@ -192,8 +191,7 @@ HOSTILE = {
     "deleted files": ("f = []\nwhile True: f.append(open('x', 'wb', 0)); f[-1].write(bytes(10**7)); os.remove('x')",
                       r"OSError: \[Errno (24|28)\]"),
     "100,000 folders": ("for i in range(10**5): os.mkdir(str(i))", SPACE),
-    "2,000 nested folders": ("for i in range(2000): os.mkdir('d'); os.chdir('d')",
-                             f"({OK}|{TIME}|left more|PermissionError)"),
+    "2,000 nested folders": ("for i in range(2000): os.mkdir('d'); os.chdir('d')", f"({OK}|{TIME}|left more)"),
     "locked folder": ("os.makedirs('d/e'); os.chmod('d', 0); os.chmod('.', 0)", OK),
     "no streams": ("os.closerange(0, 40)", EARLY),
     "no report": (EACH_FILE + "os.ftruncate(n, 0); os.pwrite(n, b'{[junk\\n', 0)", EARLY),

@@ -17,7 +17,7 @@ from helpers.errors import WorkshopError
 from helpers.explain import explain
 from helpers.replay.recording import Recording, request_of
 from helpers.settings import Settings
-from tests.live_workshop import forks, runner
+from tests.live_workshop import forks, ordered
 from tests.messages_server import ERRORS, USAGE, Fails, MessagesServer, says
 from tests.test_live_faults import FAST, as_table, under_each
 from tools import server_test
@@ -345,10 +345,8 @@ sandbox.run = lambda code, checks="", **how: whole(code, checks.replace("epochs=
 def run(path, server):
     """The error that ends the notebook at `path` in mode server, "" if none does."""
     name = str(path.relative_to(FOLDER).with_suffix(""))
-    order = {"notebook": name, "env": chosen(server), "from": "", "to": "", "before": BEFORE}
-    runner().stdin.write(json.dumps(order) + "\n")
-    runner().stdin.flush()
-    return json.loads(runner().stdout.readline())["error"]
+    told = ordered({"notebook": name, "env": chosen(server), "from": "", "to": "", "before": BEFORE})
+    return told["error"]
 
 
 @pytest.mark.parametrize("path", all_notebooks(), ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -2,12 +2,15 @@
 
 import html
 import re
+from types import SimpleNamespace
 
 import boto3
 import nbformat
 import pytest
 from botocore.stub import ANY, Stubber
 
+from helpers import retrieval
+from helpers.knowledge_base.names import Names
 from helpers.replay.index import Index
 from helpers.replay.recording import Recording
 from helpers.retrieval import Passage
@@ -97,24 +100,13 @@ def test_rerank_takes_the_regions_model_and_gives_the_places_in_its_order():
     ranked = {"results": [{"index": 3, "relevanceScore": 0.9}, {"index": 0, "relevanceScore": 0.1}]}
     agent.add_response("rerank", ranked, {"queries": ANY, "sources": ANY, "rerankingConfiguration": ANY})
     with control, agent:
-        known = defined("rerank", clients=Clients(control), agent=agent.client)
+        known = defined("rerank", clients=clients_of(control), agent=agent.client)
         assert known["rerank"]("What?", FIVE) == ["a.pdf, page 4", "a.pdf, page 1"]
 
 
-class Clients:
+def clients_of(stubber):
     """Stands for helpers.clients: one client for every service."""
-
-    def __init__(self, stubber):
-        self.client = lambda service: stubber.client
-
-
-class Names:
-    """Stands for helpers.knowledge_base: the names of a workshop."""
-
-    def Workshop(self):
-        from helpers.knowledge_base.names import Names as Real
-
-        return type("", (), {"names": Real("abcd1234")})
+    return SimpleNamespace(client=lambda service: stubber.client)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -137,16 +129,13 @@ def test_a_guardrail_is_tagged_and_deleted_whatever_happens(fails):
             "apply_guardrail", {"usage": USAGE, "action": "NONE", "outputs": [], "assessments": assessed}
         )
     with control, runtime:
-        from helpers import retrieval
-
-        exec_in = {"clients": Clients(control), "runtime": runtime.client, "retrieval": retrieval}
-        grounding = defined("grounding", **exec_in)
-        grounding["kb"] = Names()
+        known = defined("grounding", clients=clients_of(control), runtime=runtime.client, retrieval=retrieval)
+        known["kb"] = SimpleNamespace(Workshop=lambda: SimpleNamespace(names=Names("abcd1234")))
         if fails:
             with pytest.raises(runtime.client.exceptions.ThrottlingException):
-                grounding["grounding"]("What?", FIVE, "That.")
+                known["grounding"]("What?", FIVE, "That.")
         else:
-            assert grounding["grounding"]("What?", FIVE, "That.") == {"GROUNDING": 0.9, "RELEVANCE": 0.9}
+            assert known["grounding"]("What?", FIVE, "That.") == {"GROUNDING": 0.9, "RELEVANCE": 0.9}
         control.assert_no_pending_responses()
 
 
@@ -178,8 +167,10 @@ def test_in_one_prints_each_part_with_its_sources(capsys):
         "retrieve_and_generate", {"output": {"text": "It grew."}, "sessionId": "s1", "citations": [part]}
     )
     with control, agent:
-        model = type("", (), {"id": "global.x"})
-        defined("in_one", clients=Clients(control), agent=agent.client, MODEL=model, KB="KB12345678")["in_one"]("What?")
+        model = SimpleNamespace(id="global.x")
+        defined("in_one", clients=clients_of(control), agent=agent.client, MODEL=model, KB="KB12345678")["in_one"](
+            "What?"
+        )
     assert capsys.readouterr().out.split("\n")[:2] == ["It grew.", "   a.pdf"]
 
 
