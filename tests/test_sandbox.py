@@ -271,15 +271,22 @@ def test_a_killed_kernel_takes_the_child_and_its_folder_along(scratch):
         code = "open('x', 'w')\nwhile True: pass"
         caller = f"from helpers import sandbox; {walls}sandbox.run({code!r}, timeout=60)"
         process = subprocess.Popen([sys.executable, "-c", caller], env={**os.environ, "TMPDIR": str(scratch)})
-        wait_until(lambda: list(scratch.iterdir()) and running(str(scratch)))
-        time.sleep(0.3)
+        wait_until(lambda: any("child.py" in command(each) for each in running(str(scratch))))
+        time.sleep(0.5)  # the caretaker is told a moment later
         process.kill()
         process.wait()
         wait_until(lambda: not list(scratch.iterdir()) and not running(str(scratch)))
 
 
+def command(number):
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def wait_until(true):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,16 +115,14 @@ def _child(**streams: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with tempfile.TemporaryDirectory(prefix="workshop-sandbox-", ignore_cleanup_errors=True) as folder:
         env |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), folder) | {"MPLBACKEND": "Agg"}
         command = [*_namespaces(), sys.executable, "-I", "-B", "-u", "-X", "utf8", str(CHILD), folder]
-        process = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
         waiting = ("sh", "-c", CARETAKER, folder) if os.name == "posix" else (sys.executable, "-c", "input()")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        try:
-            with subprocess.Popen(waiting, start_new_session=True, **pipes) as caretaker:
-                os.write(caretaker.stdin.fileno(), str(process.pid).encode())  # type: ignore[union-attr]
-                yield process, folder
-        finally:
-            process.kill()
-            process.wait()
+        with ExitStack() as after, subprocess.Popen(waiting, start_new_session=True, **pipes) as caretaker:
+            process = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
+            after.callback(process.wait)
+            after.callback(process.kill)  # after the caretaker: until then nobody else can get this number
+            os.write(caretaker.stdin.fileno(), str(process.pid).encode())  # type: ignore[union-attr]
+            yield process, folder
 
 
 def _used(folder: str) -> int:
