@@ -24,7 +24,6 @@ class Settings(BaseSettings):
     )
 
     mode: Literal["replay", "server", "live"] = "replay"
-    language: Literal["en", "zh"] = "en"
     region: str = ""
     model: str = "claude-sonnet-5-5"
     geography: str = "global"

@@ -1,0 +1,358 @@
+"""The Chinese edition: the English sources and the catalogs of locale/zh (gettext) make it.
+
+    python -m tools.chinese update   take new and changed English into the catalogs; a changed sentence becomes fuzzy
+    python -m tools.chinese build    write notebooks/zh and the other derived files; outputs stay where a cell stays
+    python -m tools.chinese check    say what is missing, fuzzy or broken; the exit code is then 1
+
+Names of catalogs may follow: 04_financial_rag, README, helpers. A Chinese cell is the English cell with some of its
+strings exchanged, so nobody writes code in Chinese. Words with two letters or more after each other, two in a row, are
+taken for words to read; a single word joins by an entry that is added to the catalog by hand.
+"""
+
+import ast
+import io
+import json
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+from markdown_it import MarkdownIt
+from nbformat import NotebookNode
+
+from helpers.settings import ROOT
+from tools.notebooks import FOLDER, lessons, normalise, write
+
+LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string in a cell or in JSON
+GUIDES = {"README": ROOT / "README.md", "INSTRUCTOR": ROOT / "INSTRUCTOR.md"}
+WORDS = ("prompts.json", "variations.json", "trust.json")  # JSON that holds what learners read
+Say = Callable[[str, str], str]  # English, context -> Chinese
+
+_PARSER = MarkdownIt("commonmark").enable("table")
+_LETTERS = re.compile(r"[A-Za-z]{2}")
+_TWO_WORDS = re.compile(r"[A-Za-z'’]{2,}[,.:;)?]*\s+\(?[A-Za-z{*]|\}[,:;)]*\s+[a-z]{2}|[a-z]{2,}:?\s+\{|\*\*[A-Za-z]")
+_LITERAL = re.compile(r'([fF]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
+
+
+# Markdown
+def units(markdown: str) -> Iterator[tuple[int, int, str, str]]:
+    """First line, line after the last, what stands before the words, the words: of headings, paragraphs, list items,
+    table rows and lines of HTML. A paragraph on several lines is one unit, so that wrapping it otherwise changes nothing.
+    """
+    lines, table = markdown.splitlines(), False
+    for token in _PARSER.parse(markdown):
+        table = token.type != "table_close" and (table or token.type == "table_open")
+        start, end = token.map or (0, 0)
+        if token.type == "tr_open":
+            yield start, start + 1, "", lines[start].strip()
+        elif token.type == "inline" and not table:
+            first = token.content.split("\n")[0]
+            yield start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())
+        elif token.type == "html_block":
+            yield from ((number, number + 1, "", lines[number]) for number in range(start, end) if lines[number].strip())
+
+
+def in_chinese(markdown: str, say: Say) -> str:
+    """The Markdown with its units translated, a line each: a line break between two Chinese letters would be a gap."""
+    lines: list[str | None] = [*markdown.splitlines()]
+    for start, end, before, words in units(markdown):
+        if _LETTERS.search(words):
+            lines[start:end] = [before + say(words, ""), *[None] * (end - start - 1)]
+    return "\n".join(line for line in lines if line is not None) + "\n" * markdown.endswith("\n")
+
+
+# Python and JSON
+def literals(source: str) -> list[tuple[int, int, str]]:
+    """First byte, byte after the last, and source text of each string of a cell, the outermost only.
+
+    A string that is written in several parts is none of them: write it as one.
+    """
+    starts, code = [0], source.encode()
+    for line in code.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    nodes = list(ast.walk(ast.parse(source)))
+    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    inner = {id(part) for node in formatted for part in ast.walk(node) if part is not node}
+    found = []
+    for node in nodes:
+        text = isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+        if text and id(node) not in inner:
+            begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+            if shape := _LITERAL.match(code[begin:end].decode()):
+                body = shape[3].encode()
+                end -= len(shape[2])
+                found.append((end - len(body), end, shape[3]))
+    return sorted(found)
+
+
+def exchanged(source: str, say: Say) -> str:
+    """The cell with its strings exchanged; `ValueError` if anything but words would change."""
+    new = source.encode()
+    for start, end, body in reversed(literals(source)):
+        new = new[:start] + say(body, CODE).encode() + new[end:]
+    try:
+        same = skeleton(source) == skeleton(new.decode())
+    except SyntaxError:
+        same = False
+    if not same:
+        raise ValueError(f"a translation changes the code of this cell:\n{new.decode()}")
+    return new.decode()
+
+
+class _Blank(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        inside = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+        return ast.Tuple(sorted(inside, key=ast.dump))  # their order may change; their own strings may not
+
+
+def skeleton(source: str) -> str:
+    """The program without its words: two cells with the same skeleton run the same code."""
+    return ast.dump(_Blank().visit(ast.parse(source)))
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The names and texts of JSON, in reading order."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from strings(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def with_strings(value: Any, say: Say) -> Any:
+    """JSON with its names and texts exchanged."""
+    if isinstance(value, dict):
+        return {say(name, CODE): with_strings(each, say) for name, each in value.items()}
+    if isinstance(value, list):
+        return [with_strings(each, say) for each in value]
+    return say(value, CODE) if isinstance(value, str) else value
+
+
+# Where things are
+def sources(name: str) -> list[Path]:
+    """What one catalog covers: a guide; or the lesson, its solution, its speaker notes, and the words it loads."""
+    if name in GUIDES:
+        return [GUIDES[name]]
+    places = [FOLDER / f"{name}.ipynb", FOLDER / "solutions" / f"{name}.ipynb", ROOT / "data" / "slides" / f"{name}.md"]
+    there = [path for path in places if path.exists()]
+    code = "".join(path.read_text(encoding="utf-8") for path in there)
+    return there + [ROOT / each for each in sorted(set(re.findall(rf"data/\w+/(?:{'|'.join(WORDS)})", code)))]
+
+
+def target(path: Path) -> Path:
+    """Where the Chinese edition of a source lies."""
+    if path.is_relative_to(FOLDER):
+        return FOLDER / "zh" / path.relative_to(FOLDER)
+    return path.with_suffix(".zh.md") if path in GUIDES.values() else path.parent / "zh" / path.name
+
+
+def names() -> list[str]:
+    """All catalogs."""
+    return ["helpers", *GUIDES, *(path.stem for path in lessons())]
+
+
+def relinked(text: str, path: Path) -> str:
+    """Links of the Chinese edition of `path`: to the Chinese edition where there is one, from where it lies."""
+
+    def moved(found: re.Match[str]) -> str:
+        there = Path(os.path.normpath(path.parent / found[1]))
+        edition = there in GUIDES.values() or there.suffix == ".ipynb"
+        return f"]({os.path.relpath(target(there) if edition else there, target(path).parent)}{found[2]})"
+
+    return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)([^)]*)\)", moved, text)
+
+
+# Catalogs
+def catalog(name: str) -> Catalog:
+    """The stored catalog; empty where there is none yet."""
+    path = LOCALE / f"{name}.po"
+    return read_po(io.BytesIO(path.read_bytes()), locale="zh") if path.exists() else Catalog(locale="zh")
+
+
+def store(name: str, what: Catalog) -> None:
+    """Write a catalog without a date and without line numbers, so that only words make a difference."""
+    out = io.BytesIO()
+    write_po(out, what, width=0, no_location=True, ignore_obsolete=True, include_previous=True)
+    text = re.sub(r"\A(#.*\n)+", "", out.getvalue().decode())
+    dropped = "Project-Id|Report-Msgid|POT-Creation|PO-Revision|Last-Translator|Language-Team|Generated-By|Plural-Forms"
+    LOCALE.mkdir(parents=True, exist_ok=True)
+    (LOCALE / f"{name}.po").write_text(re.sub(rf'(?m)^"({dropped}).*\n', "", text), encoding="utf-8")
+
+
+def template(name: str, old: Catalog) -> Catalog:
+    """Every unit of English of one catalog, in reading order, without its translation."""
+    found = Catalog(locale="zh")
+    if name == "helpers":
+        for _, _, text, _, _ in extract_from_dir(ROOT / "helpers", [("**.py", "python")], keywords={"say": None}):
+            found.add(text)
+        failures = tomllib.loads((ROOT / "data/words/failures.toml").read_text(encoding="utf-8"))
+        for words in failures.pop("odd").values():
+            found.add(words)
+        for each in (each for entries in failures.values() for each in entries):
+            found.add(each["say"])
+        return found
+    for path in sources(name):
+        for kind, text in texts(path):
+            if kind == "markdown":
+                for *_, words in units(text):
+                    if _LETTERS.search(words):
+                        found.add(words)
+            else:
+                bodies = strings(json.loads(text)) if kind == "json" else (body for *_, body in literals(text))
+                for body in bodies:
+                    if shown(body) or old.get(body, CODE):
+                        found.add(body, context=CODE)
+    return found
+
+
+def texts(path: Path) -> Iterator[tuple[str, str]]:
+    """The texts of a source, each "markdown", "code" or "json"."""
+    if path.suffix == ".ipynb":
+        yield from ((cell.cell_type, cell.source) for cell in nbformat.read(path, 4).cells)
+    else:
+        yield {".md": "markdown", ".json": "json"}[path.suffix], path.read_text(encoding="utf-8")
+
+
+def shown(body: str) -> bool:
+    """Whether a string looks like words for a person."""
+    return bool(_TWO_WORDS.search(re.sub(r"\{[^{}]*\}", "{x}", body)))
+
+
+def speaker(name: str) -> Say:
+    """Looks words up in one catalog; a fuzzy or missing one stays English."""
+    stored = catalog(name)
+
+    def say(text: str, context: str) -> str:
+        message = stored.get(text, context or None)
+        return text if message is None or message.fuzzy or not message.string else str(message.string)
+
+    return say
+
+
+# The Chinese edition
+def built(path: Path, say: Say) -> NotebookNode | str:
+    """The Chinese edition of one source; a notebook is without outputs."""
+    if path.suffix == ".json":
+        return json.dumps(with_strings(json.loads(path.read_text(encoding="utf-8")), say), ensure_ascii=False, indent=1) + "\n"
+    if path.suffix == ".md":
+        return relinked(in_chinese(path.read_text(encoding="utf-8"), say), path)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(in_chinese(cell.source, say), path)
+        else:
+            cell.source = exchanged(cell.source, lambda body, _: own(body, path) or say(body, CODE))
+            cell.outputs, cell.execution_count = [], None
+    normalise(notebook)
+    return notebook
+
+
+def own(body: str, path: Path) -> str:
+    """What of a cell is not words and has an edition of its own: the name of the lesson, files of words."""
+    if body == path.stem:
+        return f"zh/{body}"
+    place = target(ROOT / body) if re.fullmatch(r"data/[\w/]+\.json", body) else None
+    return place.relative_to(ROOT).as_posix() if place and place.exists() else ""
+
+
+def build(name: str) -> None:
+    """Write what the catalog makes; a cell that is as it was keeps its outputs."""
+    for path in sorted(sources(name), key=lambda path: path.suffix == ".ipynb"):  # the words before who loads them
+        made, place = built(path, speaker(name)), target(path)
+        if isinstance(made, str):
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(made, encoding="utf-8")
+            continue
+        before = {cell.source: cell for cell in nbformat.read(place, 4).cells} if place.exists() else {}
+        for cell in made.cells:
+            if cell.cell_type == "code" and cell.source in before:
+                cell.outputs, cell.execution_count = before[cell.source].outputs, before[cell.source].execution_count
+        write(made, place)
+
+
+# Checks
+def problems(name: str) -> Iterator[str]:
+    """What is wrong with one catalog, a line each."""
+    stored = catalog(name)
+    for message in template(name, stored):
+        if message.id:
+            there = stored.get(message.id, message.context)
+            short = f"{name}: {message.id[:70]!r}"
+            if there is None or not there.string:
+                yield f"{short} is not translated"
+            elif there.fuzzy:
+                yield f"{short}: its English has changed, look at it again"
+            else:
+                yield from (f"{short}: {wrong}" for wrong in broken(there))
+
+
+@cache
+def glossary() -> dict[str, list[str]]:
+    """English terms, and for each its Chinese terms."""
+    return tomllib.loads((LOCALE / "glossary.toml").read_text(encoding="utf-8"))
+
+
+def broken(message: Message) -> Iterator[str]:
+    """What a translation lost on the way."""
+    english, chinese = str(message.id), str(message.string)
+    fields, forms = r"\{[^{}]*\}", [r"`[^`]+`", r"\]\(([^)#]+)"]
+    if sorted(re.findall(fields, english)) != sorted(re.findall(fields, chinese)):
+        yield "other {fields}"
+    if "您" in chinese:
+        yield "您: write 你"
+    words = re.sub(r"`[^`]*`|\]\([^)]*\)|\{[^{}]*\}", " ", english)
+    for term, known in glossary().items():
+        if re.search(rf"\b{term}(?:s|ed|ing)?\b", words, re.IGNORECASE) and not any(each in chinese for each in known):
+            yield f"{term} is {' or '.join(known)}"
+    if message.context != CODE:
+        if any(sorted(re.findall(form, english)) != sorted(re.findall(form, chinese)) for form in forms):
+            yield "other code or another link"
+        if english.startswith("|") and english.count("|") != chinese.count("|"):
+            yield "another number of table cells"
+        if "**" in re.sub(r"<code>.*?</code>", "", _PARSER.render(chinese)):
+            yield "** that does not become bold: keep full-width punctuation outside"
+    if "\n" in chinese and "\n" not in english:
+        yield "a line break"
+
+
+def update(name: str) -> None:
+    """Take the English of today into the stored catalog."""
+    old = catalog(name)
+    old.update(template(name, old))
+    store(name, old)
+    fuzzy, empty = (sum(bool(each.id) and test(each) for each in old) for test in (lambda e: e.fuzzy, lambda e: not e.string))
+    print(f"{name}: {len(old)} units, {empty} to translate, {fuzzy} to look at again")
+
+
+def main(arguments: list[str]) -> int:
+    """The command line."""
+    command, *chosen = arguments
+    if command == "check":
+        found = [line for name in chosen or names() for line in problems(name)]
+        print(*found, sep="\n")
+        return min(len(found), 1)
+    for name in chosen or names():
+        if command == "update":
+            update(name)
+        elif name != "helpers":
+            build(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
