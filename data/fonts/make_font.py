@@ -47,7 +47,14 @@ def made(source: Path) -> TTFont:
     font["glyf"].glyphOrder, font["glyf"].glyphs = font.getGlyphOrder(), glyphs
     del font["CFF "]
     font["maxp"].tableVersion, font["maxp"].maxZones = 0x00010000, 1
-    for field in ("TwilightPoints", "Storage", "FunctionDefs", "InstructionDefs", "StackElements", "SizeOfInstructions"):
+    for field in (
+        "TwilightPoints",
+        "Storage",
+        "FunctionDefs",
+        "InstructionDefs",
+        "StackElements",
+        "SizeOfInstructions",
+    ):
         setattr(font["maxp"], f"max{field}", 0)
     font["post"].formatType, font.sfntVersion = 3.0, "\0\1\0\0"
     return font
