@@ -10,7 +10,8 @@ import pypdfium2
 import pytest
 from fontTools.ttLib import TTFont
 
-from helpers.replay.index import CJK, Index
+from helpers.replay.index import CJK, open_index
+from helpers.retrieval import passage_of
 from helpers.settings import ROOT
 from tests.test_letters import WORDS, YEARS, pages, source
 
@@ -127,14 +128,14 @@ def test_lines_are_full_and_no_mark_stands_at_the_wrong_end(year):
 
 
 def test_a_passage_of_the_index_has_no_space_where_a_line_ended():
-    index = Index(tuple(sorted(CHINESE.glob("*.pdf"))))
-    texts = [hit["content"]["text"] for hit in index._hits]
+    texts = [hit["content"]["text"] for hit in open_index(CHINESE)._hits]
     gaps = [
         text[found.start() - 9 : found.end() + 9] for text in texts for found in re.finditer(f"[{CJK}] [{CJK}]", text)
     ]
     written = "\n".join(chinese(year) for year in YEARS)
     assert [gap for gap in gaps if gap.replace(" ", "") in written] == [] and 30 < len(texts) < 60
-    assert any("为股东创造的财富 自上市以来" in text for text in texts)  # below a heading the space stays
+    assert any("股东信摘要 新目标：" in text for text in texts)  # below a heading the space stays
+    assert any("为股东创造的财富 自上市以来" in text for text in texts)
 
 
 def test_the_font_has_every_character_that_is_written():
@@ -154,3 +155,16 @@ def test_each_fact_of_the_questions_stands_on_its_pages():
             assert any(form in texts[page - 1] for form in fact["text"]), fact
     assert len({row["question"] for row in questions}) == len(questions) >= 24
     assert all(bool(row["facts"]) != (row["kind"] == "no answer") for row in questions)
+    assert sum(row["kind"] == "figure" for row in questions) == 10
+
+
+def test_only_facts_that_are_ranked_low_are_not_found():
+    index, found = open_index(CHINESE), {}
+    for row in json.loads((CHINESE / "questions.json").read_text(encoding="utf-8")):
+        answer = index.retrieve({"retrievalQuery": {"text": row["question"]}})
+        passages = [passage_of(each) for each in answer["retrievalResults"]]
+        for fact in row["facts"]:
+            there = [each.text for each in passages if each.source == fact["file"] and each.page in fact["pages"]]
+            held = any(form in text for text in there for form in fact["text"])
+            found.setdefault(row["kind"], []).append(held)
+    assert not any(found["ranked low"]) and all(found["figure"]) and all(found["English"])

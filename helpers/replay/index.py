@@ -147,7 +147,7 @@ def _length(text: str) -> int:
 
 def _unbroken(page: str) -> str:
     """A page where Chinese goes on without a space below a full line; below a heading or a row the space stays."""
-    full = 0.6 * max(map(_length, page.splitlines()), default=0)
+    full = 0.7 * max(map(_length, page.splitlines()), default=0)
     ends = rf"(.*[{CJK}{MARKS}])\s*\n\s*(?=[{CJK}{MARKS}])"
     return re.sub(ends, lambda line: line[1] if _length(line[1]) > max(full, len(line[1])) else line[0], page)
 
