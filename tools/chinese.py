@@ -45,7 +45,7 @@ _LITERAL = re.compile(r'([fF]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
 # Markdown
 def units(markdown: str) -> Iterator[tuple[int, int, str, str]]:
     """First line, line after the last, what stands before the words, the words: of headings, paragraphs, list items,
-    table rows and lines of HTML. A paragraph on several lines is one unit, so that wrapping it otherwise changes nothing.
+    table rows and lines of HTML. A paragraph is one unit on one line, so that wrapping it otherwise changes nothing.
     """
     lines, table = markdown.splitlines(), False
     for token in _PARSER.parse(markdown):
@@ -57,7 +57,9 @@ def units(markdown: str) -> Iterator[tuple[int, int, str, str]]:
             first = token.content.split("\n")[0]
             yield start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())
         elif token.type == "html_block":
-            yield from ((number, number + 1, "", lines[number]) for number in range(start, end) if lines[number].strip())
+            yield from (
+                (number, number + 1, "", lines[number]) for number in range(start, end) if lines[number].strip()
+            )
 
 
 def in_chinese(markdown: str, say: Say) -> str:
@@ -248,7 +250,10 @@ def speaker(name: str) -> Say:
 def built(path: Path, say: Say) -> NotebookNode | str:
     """The Chinese edition of one source; a notebook is without outputs."""
     if path.suffix == ".json":
-        return json.dumps(with_strings(json.loads(path.read_text(encoding="utf-8")), say), ensure_ascii=False, indent=1) + "\n"
+        return (
+            json.dumps(with_strings(json.loads(path.read_text(encoding="utf-8")), say), ensure_ascii=False, indent=1)
+            + "\n"
+        )
     if path.suffix == ".md":
         return relinked(in_chinese(path.read_text(encoding="utf-8"), say), path)
     notebook = nbformat.read(path, as_version=4)
@@ -335,7 +340,9 @@ def update(name: str) -> None:
     old = catalog(name)
     old.update(template(name, old))
     store(name, old)
-    fuzzy, empty = (sum(bool(each.id) and test(each) for each in old) for test in (lambda e: e.fuzzy, lambda e: not e.string))
+    fuzzy, empty = (
+        sum(bool(each.id) and test(each) for each in old) for test in (lambda e: e.fuzzy, lambda e: not e.string)
+    )
     print(f"{name}: {len(old)} units, {empty} to translate, {fuzzy} to look at again")
 
 
