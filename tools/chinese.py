@@ -5,8 +5,8 @@
     python -m tools.chinese check    say what is missing, fuzzy or broken; the exit code is then 1
 
 Names of catalogs may follow: 04_financial_rag, README, helpers. A Chinese cell is the English cell with some of its
-strings exchanged, so nobody writes code in Chinese. Words with two letters or more after each other, two in a row, are
-taken for words to read; a single word joins by an entry that is added to the catalog by hand.
+strings and its comments exchanged, so nobody writes code in Chinese. A string with two words in a row is taken for
+something to read; another joins by an entry that is added to the catalog by hand.
 """
 
 import ast
@@ -15,8 +15,9 @@ import json
 import os
 import re
 import sys
+import tokenize
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,22 @@ def literals(source: str) -> list[tuple[int, int, str]]:
     return sorted(found)
 
 
+def comments(source: str) -> list[tuple[int, int, str]]:
+    """The same of each comment, without its `# `; what a starter says is code."""
+    found, lines = [], [0]
+    for line in source.splitlines(keepends=True):
+        lines.append(lines[-1] + len(line))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not token.string.startswith("# starter:"):
+            start, end = (len(source[: lines[row - 1] + column].encode()) for row, column in (token.start, token.end))
+            found.append((start + 2, end, token.string[2:]))
+    return found
+
+
 def exchanged(source: str, say: Say) -> str:
-    """The cell with its strings exchanged; `ValueError` if anything but words would change."""
+    """The cell with its strings and comments exchanged; `ValueError` if anything but words would change."""
     new = source.encode()
-    for start, end, body in reversed(literals(source)):
+    for start, end, body in sorted([*literals(source), *comments(source)], reverse=True):
         new = new[:start] + say(body, CODE).encode() + new[end:]
     try:
         same = skeleton(source) == skeleton(new.decode())
@@ -173,7 +186,7 @@ def relinked(text: str, path: Path) -> str:
 
     def moved(found: re.Match[str]) -> str:
         there = Path(os.path.normpath(path.parent / found[1]))
-        edition = there in GUIDES.values() or there.suffix == ".ipynb"
+        edition = there in GUIDES.values() or there.suffix == ".ipynb" or there.name in WORDS
         return f"]({os.path.relpath(target(there) if edition else there, target(path).parent)}{found[2]})"
 
     return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)([^)]*)\)", moved, text)
@@ -214,12 +227,18 @@ def template(name: str, old: Catalog) -> Catalog:
                 for *_, words in units(text):
                     if _LETTERS.search(words):
                         found.add(words)
+            elif kind == "json":
+                found_in_code(found, old, strings(json.loads(text)), ())
             else:
-                bodies = strings(json.loads(text)) if kind == "json" else (body for *_, body in literals(text))
-                for body in bodies:
-                    if shown(body) or old.get(body, CODE):
-                        found.add(body, context=CODE)
+                parts = ([body for *_, body in each] for each in (literals(text), comments(text)))
+                found_in_code(found, old, *parts)
     return found
+
+
+def found_in_code(found: Catalog, old: Catalog, words: Iterable[str], always: Iterable[str]) -> None:
+    """Add what is shown of `words`, and all of `always`."""
+    for body in [*always, *(each for each in words if shown(each) or old.get(each, CODE))]:
+        found.add(body, context=CODE)
 
 
 def texts(path: Path) -> Iterator[tuple[str, str]]:
