@@ -340,7 +340,7 @@ def broken(message: Message) -> Iterator[str]:
     if "您" in chinese:
         yield "您: write 你"
     words = re.sub(r"`[^`]*`|\]\([^)]*\)|\{[^{}]*\}", " ", english)
-    for term, known in glossary().items():
+    for term, known in () if chinese == english else glossary().items():  # a key of the program stays as it is
         if re.search(rf"\b{term}(?:s|ed|ing)?\b", words, re.IGNORECASE) and not any(each in chinese for each in known):
             yield f"{term} is {' or '.join(known)}"
     if message.context != CODE:
