@@ -40,7 +40,7 @@ Say = Callable[[str, str], str]  # English, context -> Chinese
 _PARSER = MarkdownIt("commonmark").enable("table")
 _LETTERS = re.compile(r"[A-Za-z]{2}")
 _TWO_WORDS = re.compile(r"[A-Za-z'’]{2,}[,.:;)?]*\s+\(?[A-Za-z{*]|\}[,:;)]*\s+[a-z]{2}|[a-z]{2,}:?\s+\{|\*\*[A-Za-z]")
-_LITERAL = re.compile(r'([fF]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
+_LITERAL = re.compile(r'([fFrR]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
 
 
 # Markdown
