@@ -186,7 +186,7 @@ def relinked(text: str, path: Path) -> str:
 
     def moved(found: re.Match[str]) -> str:
         there = Path(os.path.normpath(path.parent / found[1]))
-        edition = there in GUIDES.values() or there.suffix == ".ipynb" or there.name in WORDS
+        edition = there in GUIDES.values() or there.suffix == ".ipynb" or there.name in (*WORDS, "questions.json")
         return f"]({os.path.relpath(target(there) if edition else there, target(path).parent)}{found[2]})"
 
     return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)([^)]*)\)", moved, text)
