@@ -202,7 +202,7 @@ def catalog(name: str) -> Catalog:
 def store(name: str, what: Catalog) -> None:
     """Write a catalog without a date and without line numbers, so that only words make a difference."""
     out = io.BytesIO()
-    write_po(out, what, width=0, no_location=True, ignore_obsolete=True, include_previous=True)
+    write_po(out, what, width=0, no_location=True, ignore_obsolete=True)
     text = re.sub(r"\A(#.*\n)+", "", out.getvalue().decode().lstrip("\n"))
     dropped = "Project-Id|Report-Msgid|POT-Creation|PO-Revision|Last-Translator|Language-Team|Generated-By|Plural-Forms"
     LOCALE.mkdir(parents=True, exist_ok=True)
