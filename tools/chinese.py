@@ -18,6 +18,7 @@ import sys
 import tokenize
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def comments(source: str) -> list[tuple[int, int, str]]:
 
 def exchanged(source: str, say: Say) -> str:
     """The cell with its strings and comments exchanged; `ValueError` if anything but words would change."""
+    source = re.sub(r"(?<=# starter: )\S.*", lambda code: _starter(code[0], say), source)
     new = source.encode()
     for start, end, body in sorted([*literals(source), *comments(source)], reverse=True):
         new = new[:start] + say(body, CODE).encode() + new[end:]
@@ -120,6 +122,12 @@ def exchanged(source: str, say: Say) -> str:
     if not same:
         raise ValueError(f"a translation changes the code of this cell:\n{new.decode()}")
     return new.decode()
+
+
+def _starter(code: str, say: Say) -> str:
+    with suppress(SyntaxError):  # a line of several
+        return exchanged(code, say)
+    return code
 
 
 class _Blank(ast.NodeTransformer):
