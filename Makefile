@@ -5,8 +5,8 @@ LEARN  := @PYTHON="$(PYTHON)" sh tools/make_env.sh run
 DEV    := @PYTHON="$(PYTHON)" sh tools/make_env.sh dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest font boards exercises picture costs record \
-	server-test bench lock clean
+.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest font boards exercises chinese picture \
+	costs record server-test bench lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -79,6 +79,13 @@ bench: ## speed, as ratios within one run
 exercises: ## write the exercises of the lessons from their solutions
 	$(DEV)
 	@$(BIN)/python -m tools.exercises $(NOTEBOOKS)
+
+chinese: ## make the Chinese edition from the English one and locale/zh, and run it
+	$(DEV)
+	@$(BIN)/python -m tools.chinese update $(NAMES)
+	@$(BIN)/python -m tools.chinese check $(NAMES)
+	@$(BIN)/python -m tools.chinese build $(NAMES)
+	@$(BIN)/python -m tools.run --in-place $(or $(NAMES:%=notebooks/zh/%.ipynb),$(wildcard notebooks/zh/*.ipynb notebooks/zh/*/*.ipynb))
 
 lock: ## rewrite the lock files after a change of requirements
 	$(DEV)

@@ -189,14 +189,15 @@ def dead_links(folder: Path) -> list[str]:
 
 def test_the_pages_have_an_index_and_no_dead_local_link(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "BUILD", tmp_path)
-    for path in all_notebooks():  # the links are in the text
+    everything = [*all_notebooks(), *all_notebooks("zh")]
+    for path in everything:  # the links are in the text
         short = nbformat.read(path, 4)
         short.cells = [cell for cell in short.cells if cell.cell_type == "markdown"]
         run.keep(Outcome(path, short, 0, 0.0), in_place=False)
-    run.write_index(all_notebooks())
+    run.write_index(everything)
     index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
-    assert len(re.findall("<tr>", index)) == 1 + len(all_notebooks())
-    assert len(list((tmp_path / "html").rglob("*.html"))) == 1 + len(all_notebooks())
+    assert len(re.findall("<tr>", index)) == 2 + len(everything)
+    assert len(list((tmp_path / "html").rglob("*.html"))) == 1 + len(everything)
     assert dead_links(tmp_path / "html") == []
     page = tmp_path / "html" / "00_setup_check.html"
     page.write_text(page.read_text(encoding="utf-8").replace('href="01_pcb', 'href="x01_pcb', 1), encoding="utf-8")

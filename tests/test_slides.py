@@ -11,6 +11,7 @@ from helpers.errors import WorkshopError
 from tools import slides
 from tools.notebooks import lessons
 
+DECKS = [*lessons(), *lessons("zh")]
 ADDRESS = re.compile(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']?([^"'> ]+)|url\(["']?([^"')]+)|@import""")
 
 
@@ -24,7 +25,7 @@ def folder_for_decks(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def decks(tmp_path_factory):
     folder = folder_for_decks(tmp_path_factory.mktemp("decks"))
-    return {path: slides.build(path, folder).read_text(encoding="utf-8") for path in lessons()}
+    return {path: slides.build(path, folder).read_text(encoding="utf-8") for path in DECKS}
 
 
 def made(*cells, **notes):
@@ -35,10 +36,10 @@ def made(*cells, **notes):
 
 def foreign(html):
     found = [next(filter(None, match.groups()), "@import") for match in ADDRESS.finditer(html)]
-    return [each for each in found if not each.startswith(("data:", "reveal.js/", "#"))]
+    return [each for each in found if not each.startswith(("data:", "reveal.js/", "../reveal.js/", "#"))]
 
 
-@pytest.mark.parametrize("path", lessons(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DECKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_deck_loads_nothing_from_elsewhere_and_loses_no_row_of_a_table(decks, path):
     assert foreign(decks[path]) == []
     text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")

@@ -3,6 +3,8 @@
     python -m tools.answers ask  NOTEBOOK     run it offline; open requests go to build/asks/NOTEBOOK/<key>/
     python -m tools.answers take NOTEBOOK     add the answers found there to data/recordings/NOTEBOOK.json
 
+NOTEBOOK may be of the Chinese edition, zh/04_financial_rag.
+
 A request to Claude becomes prompt.md with its pictures 1.png, 2.png ... beside it. Whoever answers sees that
 folder and nothing else, and writes reply.md; it is kept word for word, and cut only where max tokens cuts it.
 Retrieve is answered by the offline index. A request for which there is a file in tools/api_answers/ is
@@ -101,13 +103,10 @@ def ask(name: str) -> int:
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
     preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
-    path, worked = FOLDER / f"{name}.ipynb", FOLDER / "solutions" / f"{name}.ipynb"
-    # A lesson with prompts in two languages is asked in both.
-    both = "settings().language" in path.read_text(encoding="utf-8")
-    runs = [(path, language) for language in ("en", "zh")[: 1 + both]] + [(worked, "en")] * worked.exists()
-    for each, language in runs:
-        env = {**environment(), "WORKSHOP_LANGUAGE": language}
-        outcome = execute(each, env, preamble=preamble, keep_going=True, ending=EVERY)
+    path = FOLDER / f"{name}.ipynb"
+    worked = path.parent / "solutions" / path.name
+    for each in [path] + [worked] * worked.exists():
+        outcome = execute(each, environment(), preamble=preamble, keep_going=True, ending=EVERY)
         for cell in outcome.notebook.cells:
             for output in cell.get("outputs", []):
                 if output.output_type == "error" and output.ename != "RecordingMissing":
@@ -132,7 +131,7 @@ def take(name: str) -> None:
         prefix = json.dumps(_before_cache_point(request["request"]))
         entry = _entry(request, path.parent, in_cache=prefix in cached)
         cached.add(prefix)
-        if entry:
+        if entry and not (name.startswith("zh/") and entry["origin"] != "model"):  # the rest is as in English
             recording.entries = [old for old in recording.entries if key(old) != key(entry)]
             recording.entries.append(entry)
             print(f"  taken: {entry['call']} ({entry['origin']})")

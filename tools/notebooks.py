@@ -34,14 +34,14 @@ class Outcome:
     error: str = ""
 
 
-def lessons() -> list[Path]:
-    """The lessons in order, set-up check and clean-up among them."""
-    return sorted(FOLDER.glob("*.ipynb"))
+def lessons(edition: str = "") -> list[Path]:
+    """The lessons in order, set-up check and clean-up among them; those of the Chinese `edition` with "zh"."""
+    return sorted((FOLDER / edition).glob("*.ipynb"))
 
 
-def all_notebooks() -> list[Path]:
+def all_notebooks(edition: str = "") -> list[Path]:
     """The lessons in order, then the solutions."""
-    return lessons() + sorted(FOLDER.glob("solutions/*.ipynb"))
+    return lessons(edition) + sorted((FOLDER / edition).glob("solutions/*.ipynb"))
 
 
 def environment(mode: str = "replay") -> dict[str, str]:

@@ -28,6 +28,7 @@ BUILD = ROOT / "build"
 STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
+_JOB = r"\*\*(?:The job:\*\* |本课任务\*\*：)(.*)"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--in-place", action="store_true", help="rewrite the stored outputs of the notebooks")
     options = parser.parse_args(arguments)
-    paths = [path.resolve() for path in options.notebooks] or all_notebooks()
+    paths = [path.resolve() for path in options.notebooks] or [*all_notebooks(), *all_notebooks("zh")]
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
     if problem := no_loopback():
@@ -78,7 +79,8 @@ def run(paths: list[Path], in_place: bool) -> int:
                 print(line(outcome), flush=True)
     seconds = time.perf_counter() - start
     if not in_place:
-        write_index([path for path in all_notebooks() if (BUILD / "html" / place(path, ".html")).exists()])
+        everything = [*all_notebooks(), *all_notebooks("zh")]
+        write_index([path for path in everything if (BUILD / "html" / place(path, ".html")).exists()])
     where = "" if in_place else f" Pages to look at: {os.path.relpath(BUILD / 'html' / 'index.html')}"
     print(f"{len(paths) - failed} of {len(paths)} notebooks ok, {cells} cells in {seconds:.0f} s.{where}")
     return min(failed, 1)
@@ -86,10 +88,10 @@ def run(paths: list[Path], in_place: bool) -> int:
 
 def line(outcome: Outcome) -> str:
     """The one line that `make run` prints for a notebook."""
-    folder = "" if outcome.path.parent == FOLDER else f"{outcome.path.parent.name}/"
+    name = place(outcome.path, "").as_posix()
     problem = _ANSI.sub("", outcome.error).partition("\n")[0]
     result = f"FAILED after {outcome.cells} cells: {problem}" if outcome.error else "ok"
-    return f"{folder + outcome.path.stem:<36}{outcome.cells:>4} cells {outcome.seconds:>6.1f} s  {result}"
+    return f"{name:<39}{outcome.cells:>4} cells {outcome.seconds:>6.1f} s  {result}"
 
 
 def keep(outcome: Outcome, in_place: bool) -> None:
@@ -106,13 +108,14 @@ def keep(outcome: Outcome, in_place: bool) -> None:
     target = BUILD / "html" / place(outcome.path, ".html")
     target.parent.mkdir(parents=True, exist_ok=True)
     page = _LINK.sub(lambda found: f'href="{moved(found[1], outcome.path, target.parent)}"', page)
+    if target.is_relative_to(BUILD / "html" / "zh"):
+        page = page.replace('lang="en"', 'lang="zh-CN"', 1)
     target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
 
 
 def place(path: Path, suffix: str) -> Path:
-    """Where a notebook goes below build/: a solution has the name of its lesson, so it has a folder of its own."""
-    folder = Path("solutions") if path.parent == FOLDER / "solutions" else Path()
-    return folder / f"{path.stem}{suffix}"
+    """Where a notebook goes below build/: as it lies below notebooks/, for a solution has the name of its lesson."""
+    return Path(path.relative_to(FOLDER) if path.is_relative_to(FOLDER) else path.name).with_suffix(suffix)
 
 
 def moved(link: str, notebook: Path, folder: Path) -> str:
@@ -127,18 +130,20 @@ def moved(link: str, notebook: Path, folder: Path) -> str:
 
 
 def write_index(paths: list[Path]) -> None:
-    """build/html/index.html: the pages that are there, lessons in order, with job and minutes."""
-    rows = []
+    """build/html/index.html: the pages of `paths`, lessons in order, with job and minutes, English and Chinese."""
+    tables = {
+        False: ["<h2>English</h2><table><tr><th>page</th><th>the job</th><th>minutes</th></tr>"],
+        True: ["<h2>中文版</h2><table><tr><th>页面</th><th>任务</th><th>分钟</th></tr>"],
+    }
     for path in paths:
-        opening = nbformat.read(path, 4).cells[0].source
-        minutes, job = re.search(r"Minutes: (\d+)", opening), re.search(r"\*\*The job:\*\* (.*)", opening)
-        told = (opening.splitlines()[0].lstrip("# "), job[1] if job else "", minutes[1] if minutes else "")
-        title, *more = map(html.escape, told)
-        cells = [f'<a href="{place(path, ".html").as_posix()}">{title}</a>', *more]
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    table = "<tr><th>page</th><th>the job</th><th>minutes</th></tr>" + "\n".join(rows)
+        opening, page = nbformat.read(path, 4).cells[0].source, place(path, ".html")
+        found = [re.search(form, opening) for form in (r"^# (.*)", _JOB, r"(?:Minutes: |时长：)(\d+)")]
+        title, *more = (html.escape(each[1]) if each else "" for each in found)
+        cells = [f'<a href="{page.as_posix()}">{title}</a>', *more]
+        tables[page.parts[0] == "zh"].append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    told = "".join("\n".join([*rows, "</table>"]) for rows in tables.values() if len(rows) > 1)
     text = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Workshop</title>{INDEX_STYLE}'
-    text += f"<h1>Claude on Amazon Bedrock: the workshop</h1><table>{table}</table></html>\n"
+    text += f"<h1>Claude on Amazon Bedrock: the workshop</h1>{told}</html>\n"
     (BUILD / "html" / "index.html").write_text(text, encoding="utf-8")
 
 

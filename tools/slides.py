@@ -1,4 +1,4 @@
-"""The lessons as slides: python -m tools.slides [notebook ...] writes build/slides/NAME.html.
+"""The lessons as slides: python -m tools.slides [notebook ...] writes build/slides/NAME.html, or zh/NAME.html.
 
 nbconvert's SlidesExporter makes the decks; a copy of reveal.js lies beside them, so that they open with no network. A
 heading begins a slide, and what does not fit goes on below it. The speaker's notes are data/slides/NAME.md.
@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import textwrap
+import unicodedata
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,7 +43,7 @@ CUT = "… (the whole is in the notebook)"
 def main(paths: list[Path]) -> int:
     """Write the decks of the notebooks at `paths`, or of all lessons; 1 if one cannot be made."""
     try:
-        for path in paths or lessons():
+        for path in paths or [*lessons(), *lessons("zh")]:
             print(os.path.relpath(build(path)), flush=True)
     except WorkshopError as error:
         print(error, file=sys.stderr)
@@ -54,16 +55,18 @@ def main(paths: list[Path]) -> int:
 def build(path: Path, folder: Path = BUILD, notes: Path = NOTES) -> Path:
     """Write the deck of the executed lesson at `path` into the folder, and say where it is."""
     reveal(folder / "reveal.js")
-    said = notes / f"{path.stem}.md"  # a section a slide, "## " and the slide's heading above it
+    edition = path.parent.name if path.parent.name == "zh" else ""
+    said = notes / edition / f"{path.stem}.md"  # a section a slide, "## " and the slide's heading above it
     sections = HEADING.split(said.read_text(encoding="utf-8"))[3:] if said.exists() else []
     deck = slides(nbformat.read(path, as_version=4), dict(zip(sections[::2], sections[1::2], strict=True)))
     exporter = SlidesExporter(template_name="deck", extra_template_basedirs=[str(TEMPLATES)])
-    exporter.reveal_url_prefix, exporter.reveal_theme = "reveal.js", "white"
+    exporter.reveal_url_prefix, exporter.reveal_theme = "../reveal.js" if edition else "reveal.js", "white"
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     css = (TEMPLATES / "deck" / "deck.css").read_text(encoding="utf-8")
     html, _ = exporter.from_notebook_node(deck, {"deck_css": css, "metadata": {"name": path.stem}})
-    target = folder / f"{path.stem}.html"
-    target.write_text(html, encoding="utf-8")
+    target = folder / edition / f"{path.stem}.html"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(html.replace('lang="en"', 'lang="zh-CN"', 1) if edition else html, encoding="utf-8")
     return target
 
 
@@ -183,7 +186,12 @@ def in_turn(lines: list[str], height: int) -> Iterator[str]:
 
 def rows(text: str, line: int, width: int) -> int:
     """Return the height in px of a text, from the height and the characters of a line."""
-    return line * sum(max(1, math.ceil(len(each) / width)) for each in text.splitlines())
+    return line * sum(max(1, math.ceil(room(each) / width)) for each in text.splitlines())
+
+
+def room(text: str) -> int:
+    """Return the columns that a line takes: a Chinese character takes two."""
+    return len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)
 
 
 def height_of(text: str) -> int:
