@@ -144,7 +144,7 @@ def test_the_font_has_every_character_that_is_written():
     assert {letter for letter in wanted if ord(letter) not in font.getBestCmap()} == set(), (
         "run data/fonts/make_font.py"
     )
-    assert len(wanted) > 3800 and str(font["name"].getDebugName(1)) == "Workshop Sans SC"
+    assert len(wanted) > 6800 and str(font["name"].getDebugName(1)) == "Workshop Sans SC"
 
 
 def test_each_fact_of_the_questions_stands_on_its_pages():

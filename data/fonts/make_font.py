@@ -1,6 +1,6 @@
 """The font of the Chinese edition, cut from Noto Sans CJK SC: `python data/fonts/make_font.py [its .ttc]`.
 
-It has ASCII, GB2312 level 1 (the 3,755 most frequent characters) and whatever else the Chinese edition writes.
+It has ASCII, GB2312 (6,763 characters) and whatever else the Chinese edition writes.
 TrueType outlines, since readers of PDFs get the text of those right.
 """
 
@@ -14,16 +14,16 @@ from fontTools.ttLib import TTFont, newTable
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE, SIMPLIFIED = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), 2  # the font in it
-NAME = "Workshop Sans SC"  # the licence asks for another name
+NAME = "Workshop Sans SC"  # it is changed, so it has a name of its own
 PUNCTUATION = "\u3000、。〈〉《》「」『』【】〔〕！（），．：；？～“”‘’…—·￥％＋－×÷°→←•"
 WRITTEN = ("data/letters/zh/**/*.md", "locale/zh/*", "notebooks/zh/**/*.ipynb", "data/recordings/zh/*.json")
 
 
 def characters() -> str:
     """Every character that the font is to have."""
-    level = bytes(byte for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) for byte in (high, low))
+    level = bytes(byte for high in range(0xB0, 0xF8) for low in range(0xA1, 0xFF) for byte in (high, low))
     files = sorted(file for pattern in WRITTEN for file in ROOT.glob(pattern) if file.is_file())
-    written = {letter for file in files for letter in file.read_text(encoding="utf-8") if letter > "\u2e7f"}
+    written = {letter for file in files for letter in file.read_text(encoding="utf-8") if "\u2e7f" < letter <= "\uffef"}
     return "".join({*map(chr, range(32, 127)), *PUNCTUATION, *level.decode("gb2312", errors="ignore"), *written})
 
 
