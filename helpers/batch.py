@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from IPython.display import ProgressBar
 
 from helpers.errors import WorkshopError
+from helpers.language import say
 
 _SAME_FOR_ALL = ("AccessDenied", "ResourceNotFound", "ExpiredToken", "UnrecognizedClient", "InvalidSignature")
 
@@ -44,7 +45,7 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     nothing came at all.
     """
     if at_most < 1:
-        raise WorkshopError(f"at_most is {at_most}: at least one call must be in flight.")
+        raise WorkshopError(say("at_most is {at_most}: at least one call must be in flight.", at_most=at_most))
     wanted = list(dict.fromkeys(items))
     waiting = deque(item for item in wanted if item not in results)
     done = queue.SimpleQueue[bool]()  # True: one more item; False: one worker less
@@ -77,7 +78,10 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
 def counted(results: Results, items: Collection[Any]) -> str:
     """A sentence for a score over `results` that lack some of `items`; "" with all of them."""
     there = sum(item in results for item in items)
-    return "" if there == len(items) else f" **It counts only {there} of {len(items)}.** Run the cell that asks again."
+    if there == len(items):
+        return ""
+    told = say("**It counts only {there} of {wanted}.** Run the cell that asks again.", there=there, wanted=len(items))
+    return f" {told}"
 
 
 def _work(function: Callable[[Any], Any], waiting: deque[Any], results: Results, done: Any) -> None:
@@ -120,9 +124,8 @@ def _ends_all(error: BaseException) -> bool:
 def _report(wanted: list[Any], results: Results) -> None:
     from helpers.explain import explain  # only here: importing helpers stays light
 
-    missing = sum(item not in results for item in wanted)
-    if missing:
-        done = len(wanted) - missing
-        print(f"{done} of {len(wanted)} are done. Run the cell again: it asks for the rest only.")
+    done, every = sum(item in results for item in wanted), len(wanted)
+    if done < every:
+        print(say("{done} of {all} are done. Run the cell again: it asks for the rest only.", done=done, all=every))
     for item, error in list(results.failed.items())[:5]:
         print(f"- {item}: {explain(error) or f'{type(error).__name__}: {error}'}".partition("\n")[0])

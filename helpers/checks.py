@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from helpers import clients, models, retrieval
 from helpers.errors import WorkshopError
 from helpers.explain import explain
+from helpers.language import N_, say
 from helpers.settings import ROOT, settings
 
 PYTHON = (3, 11)
@@ -18,7 +19,7 @@ _PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)", re.MULTILINE)
 
 
 class Row(NamedTuple):
-    """One line of the page: what was looked at, what was found, and what to do (empty: nothing)."""
+    """One line of the page: what was looked at (a key), what was found, and what to do (empty: nothing)."""
 
     name: str
     found: str
@@ -27,9 +28,9 @@ class Row(NamedTuple):
 
 def offline() -> list[Row]:
     """What every learner needs, account or not."""
-    what = {"replay": "recorded answers, no account, no cost", "live": "your account, costs money"}
-    what["server"] = "a server of your choice answers in place of Claude"
-    return [_python(), _packages(), _documents(), Row("mode", f"{settings().mode}: {what[settings().mode]}")]
+    what = {"replay": say("recorded answers, no account, no cost"), "live": say("your account, costs money")}
+    what["server"] = say("a server of your choice answers in place of Claude")
+    return [_python(), _packages(), _documents(), Row(N_("mode"), f"{settings().mode}: {what[settings().mode]}")]
 
 
 def live() -> list[Row]:
@@ -43,15 +44,15 @@ def live() -> list[Row]:
 
         checks = CHECKS
     elif settings().mode == "live":
-        checks = {"region": lambda: Row("region", clients.region()), "identity": _identity, "form": _form}
-        checks |= {"model": lambda: Row("model", str(models.resolve())), "access": _access}
+        checks = {"region": lambda: Row(N_("region"), clients.region()), "identity": _identity, N_("form"): _form}
+        checks |= {"model": lambda: Row(N_("model"), str(models.resolve())), N_("access"): _access}
         checks["knowledge base"] = _knowledge_base
     rows: list[Row] = []
     for name, check in checks.items():
         try:
             rows.append(Row(*check()))
         except (BotoCoreError, ClientError, WorkshopError, ValueError) as error:
-            rows.append(Row(name, "not ok", str(explain(error) or error).replace("\n", " ")))
+            rows.append(Row(name, say("not ok"), str(explain(error) or error).replace("\n", " ")))
             if name in ("region", "identity", "answer"):
                 break
     return rows
@@ -59,32 +60,36 @@ def live() -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = [f"| {row.name} | {row.found} | {row.to_do or 'ok'} |" for row in rows]
-    return "\n".join(["| | found | ok, or what to do |", "|---|---|---|", *lines])
+    lines = [f"| {say(row.name)} | {row.found} | {row.to_do or say('ok')} |" for row in rows]
+    return "\n".join([say("| | found | ok, or what to do |"), "|---|---|---|", *lines])
 
 
 def _python() -> Row:
     if sys.version_info < PYTHON:
         now = ".".join(map(str, sys.version_info[:3]))
-        return Row("Python", now, "install Python 3.11 or newer, then `make clean setup PYTHON=python3.12`")
-    return Row("Python", "3.11 or newer")
+        return Row("Python", now, say("install Python 3.11 or newer, then `make clean setup PYTHON=python3.12`"))
+    return Row("Python", say("3.11 or newer"))
 
 
 def _packages() -> Row:
     lock = dict(_PINNED.findall((ROOT / "requirements.lock").read_text(encoding="utf-8")))
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     direct = [line.partition("==")[0] for line in lines if "==" in line and line[0] != "#"]
-    wrong = [f"{name} {_installed(name)} (lock: {lock[name]})" for name in direct if _installed(name) != lock[name]]
+    wrong = [
+        say("{package} {installed} (lock: {locked})", package=name, installed=_installed(name), locked=lock[name])
+        for name in direct
+        if _installed(name) != lock[name]
+    ]
     if wrong:
-        return Row("packages", "; ".join(wrong), "`make setup`, then choose the kernel of .venv")
-    return Row("packages", f"{len(direct)} as in requirements.lock")
+        return Row("packages", "; ".join(wrong), say("`make setup`, then choose the kernel of .venv"))
+    return Row(N_("packages"), say("{count} as in requirements.lock", count=len(direct)))
 
 
 def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return say("missing")
 
 
 def _documents() -> Row:
@@ -93,14 +98,16 @@ def _documents() -> Row:
     try:
         index = open_index(settings().letters_dir)
     except WorkshopError as error:
-        return Row("documents", "no PDF", str(error))
-    left_out = "; ".join(f"{name} is left out: {reason}" for name, reason in index.skipped.items())
-    return Row("documents", f"{len(list(settings().letters_dir.glob('*.pdf')))} PDFs to ask", left_out)
+        return Row("documents", say("no PDF"), str(error))
+    skipped = index.skipped.items()
+    left_out = "; ".join(say("{name} is left out: {reason}", name=name, reason=reason) for name, reason in skipped)
+    count = len(list(settings().letters_dir.glob("*.pdf")))
+    return Row(N_("documents"), say("{count} PDFs to ask", count=count), left_out)
 
 
 def _identity() -> Row:
     account = clients.client("sts").get_caller_identity()["Account"]
-    return Row("identity", f"account ending in {account[-4:]}")
+    return Row(N_("identity"), say("account ending in {digits}", digits=account[-4:]))
 
 
 def _form() -> Row:
@@ -109,9 +116,9 @@ def _form() -> Row:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        to_do = "Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait"
-        return Row("Anthropic form", "not submitted", to_do)
-    return Row("Anthropic form", "submitted")
+        to_do = say("Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait")
+        return Row("Anthropic form", say("not submitted"), to_do)
+    return Row(N_("Anthropic form"), say("submitted"))
 
 
 def _access() -> Row:
@@ -119,19 +126,22 @@ def _access() -> Row:
     state = clients.client("bedrock").get_foundation_model_availability(modelId=bare)
     agreement = state["agreementAvailability"]["status"]
     conditions = {
-        "agreement": agreement in ("AVAILABLE", "NOT_AVAILABLE"),
-        "authorization": state["authorizationStatus"] == "AUTHORIZED",
-        "entitlement": state["entitlementAvailability"] == "AVAILABLE",
+        N_("agreement"): agreement in ("AVAILABLE", "NOT_AVAILABLE"),
+        N_("authorization"): state["authorizationStatus"] == "AUTHORIZED",
+        N_("entitlement"): state["entitlementAvailability"] == "AVAILABLE",
         "region": state["regionAvailability"] == "AVAILABLE",
     }
-    if missing := ", ".join(name for name, is_met in conditions.items() if not is_met):
-        return Row("model access", f"no: {missing}", "attach data/policies/learner.json, or ask your admin")
+    if missing := ", ".join(say(name) for name, is_met in conditions.items() if not is_met):
+        to_do = say("attach data/policies/learner.json, or ask your admin")
+        return Row("model access", say("no: {missing}", missing=missing), to_do)
+    if agreement == "AVAILABLE":
+        return Row("model access", say("granted"))
     # Before the first call of a model in an account there may be none; the call itself accepts it.
-    return Row("model access", "granted" + "; the first call accepts the agreement" * (agreement != "AVAILABLE"))
+    return Row(N_("model access"), say("granted; the first call accepts the agreement"))
 
 
 def _knowledge_base() -> Row:
     found = clients.client("bedrock-agent").get_knowledge_base(knowledgeBaseId=retrieval.knowledge_base_id())
     name, state = found["knowledgeBase"]["name"], found["knowledgeBase"]["status"]
-    to_do = "" if state == "ACTIVE" else "wait, or look at it in the Bedrock console"
+    to_do = "" if state == "ACTIVE" else say("wait, or look at it in the Bedrock console")
     return Row("knowledge base", f"{name}: {state.lower()}", to_do)

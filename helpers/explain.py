@@ -12,7 +12,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from helpers import replay
 from helpers.errors import WorkshopError
+from helpers.language import say
 from helpers.models import alias_of
 from helpers.settings import ROOT
 
@@ -44,16 +46,18 @@ def _words_for(error: BaseException) -> str:
     known = [each["say"] for each in refusals if re.search(each["if"], said, re.IGNORECASE)]
     known += [each["say"] for each in WORDS["error"] if names & set(each["kinds"])]
     words: str = known[0] if known else _odd(error)
-    return words.format_map(facts)
+    return say(words, **facts)
 
 
 def _facts(error: BaseException) -> dict[str, str]:
     """What `error` and its traceback tell: the service's code and text, and the call that it ended."""
-    told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+    answer = error.response if isinstance(error, ClientError) else {}
+    told, headers = answer.get("Error", {}), answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     text = told.get("Message", str(error))
     action = re.search(r"perform: ([\w:]+)", text)
-    found = {"code": told.get("Code", ""), "text": text, "action": action[1] if action else "this call"}
-    found |= {"model": "the model", "alias": "", "region": "your region", "knowledge_base": ""}
+    code = "OwnServer" if replay.REFUSED in headers else told.get("Code", "")
+    found = {"code": code, "text": text, "action": action[1] if action else say("this call")}
+    found |= {"model": say("the model"), "alias": "", "region": say("your region"), "knowledge_base": ""}
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_make_api_call":  # botocore's: the one place that knows what was asked
             params = frame.f_locals.get("api_params") or {}
@@ -104,5 +108,6 @@ def show(shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_
         return
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # for %tb and %debug
     cell = next((frame for frame in traceback.extract_tb(trace) if _is_cell(frame.filename)), None)
-    place = f"In line {cell.lineno} of the cell: {cell.line}\n" if cell else ""
-    shell._showtraceback(type(told), told, [f"CallFailed: {told}", f"{place}(%tb shows the whole traceback.)"])
+    place = say("In line {line} of the cell: {code}", line=cell.lineno, code=cell.line) + "\n" if cell else ""
+    more = say("(%tb shows the whole traceback.)")
+    shell._showtraceback(type(told), told, [f"CallFailed: {told}", f"{place}{more}"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _language = ""  # "" is English
+N_ = str  # marks for the catalog what `say` translates only where it is shown: a key, or words filled in later
 
 
 def choose(language: str) -> None:
@@ -20,7 +21,7 @@ def chosen() -> str:
     return _language
 
 
-def say(text: str, **parts: object) -> str:
+def say(text: str, /, **parts: object) -> str:
     """`text` in the language of the notebook, its {parts} filled in; English where there is no translation."""
     text = _catalog(_language).get(text, text) if _language else text
     return text.format(**parts) if parts else text
@@ -32,7 +33,7 @@ def _catalog(language: str) -> dict[str, str]:
     from babel.messages.pofile import read_po
 
     with (ROOT / "locale" / language / "helpers.po").open("rb") as file:
-        return {str(each.id): str(each.string) for each in read_po(file) if each.string and not each.fuzzy}
+        return {str(each.id): str(each.string) for each in read_po(file) if each.id and each.string and not each.fuzzy}
 
 
 def _use_font(font: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from helpers import clients, replay
 from helpers.errors import WorkshopError
+from helpers.language import say
 from helpers.settings import ROOT, settings
 
 FACTS = tomllib.loads((ROOT / "data" / "models.toml").read_text(encoding="utf-8"))
@@ -35,7 +36,7 @@ class Model:
     @property
     def whose(self) -> str:
         """Whose answers these are, for titles and scores."""
-        return replay.active().whose or self.alias
+        return say(replay.active().whose) or self.alias
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -80,21 +81,29 @@ class Model:
 
     def receipt(self, usage: dict[str, Any], response: dict[str, Any]) -> str:
         """One line: tokens in and out, their cost, and whether `response` only estimates them."""
-        tokens_in, tokens_out, *cached = _counts(usage)
+        count, said, *cached = _counts(usage)
         if self.served:  # what the server has in its cache counts as well
-            return f"{tokens_in + sum(cached):,} tokens in, {tokens_out:,} out, counted by {self.whose}"
-        note = "; token counts are estimates" if replay.estimated(response) else ""
-        price = f"${self.cost(usage):.4f}" if self.alias in PRICES else "no price known"
-        return f"{tokens_in:,} tokens in, {tokens_out:,} out: {price} (prices of {FACTS['prices']['date']}{note})"
+            count += sum(cached)
+            return say("{count:,} tokens in, {said:,} out, counted by {who}", count=count, said=said, who=self.whose)
+        price = f"${self.cost(usage):.4f}" if self.alias in PRICES else say("no price known")
+        line = {"count": count, "said": said, "price": price, "date": FACTS["prices"]["date"]}
+        if replay.estimated(response):
+            return say(
+                "{count:,} tokens in, {said:,} out: {price} (prices of {date}; token counts are estimates)", **line
+            )
+        return say("{count:,} tokens in, {said:,} out: {price} (prices of {date})", **line)
 
     def __str__(self) -> str:
         """One line for a set-up cell."""
         if self.served:
-            return f"{self.whose} answers what the cells ask of {self.id}"
-        price = f"${self.prices[0]:.2f} in, ${self.prices[1]:.2f} out a million tokens"
-        price = price if self.alias in PRICES else "no price known"
-        ends = f", end of life {self.end_of_life}" if self.end_of_life else ""
-        return f"{self.alias} -> {self.id} ({self.status.lower()}{ends}; {price})"
+            return say("{whose} answers what the cells ask of {id}", whose=self.whose, id=self.id)
+        price, state = say("no price known"), self.status.lower()
+        if self.alias in PRICES:
+            asked, said, *_ = self.prices
+            price = say("${asked:.2f} in, ${said:.2f} out a million tokens", asked=asked, said=said)
+        if self.end_of_life:
+            state = say("{state}, end of life {date}", state=state, date=self.end_of_life)
+        return f"{self.alias} -> {self.id} ({state}; {price})"
 
 
 def _counts(usage: dict[str, Any]) -> list[int]:
@@ -117,17 +126,22 @@ def resolve(alias: str = "") -> Model:
     listed_end = life.get(wanted, {}).get("endOfLifeTime")
     ends = FACTS["ended"].get(wanted) or (listed_end.date() if listed_end else None)
     if ends and ends <= replay.active().today():
-        raise WorkshopError(f"{wanted} reached its end of life on {ends}. {_instead(wanted, usable)}")
+        over = say("{model} reached its end of life on {date}.", model=wanted, date=ends)
+        raise WorkshopError(f"{over} {_instead(wanted, usable)}")
     own = profiles.get(wanted) or on_demand.get(wanted)
     if not own:
-        place = f"No model or inference profile {wanted!r} in {clients.region()}"
-        raise WorkshopError(f"{place}. {_instead(wanted, usable)}")
+        none = say("No model or inference profile {model!r} in {region}.", model=wanted, region=clients.region())
+        raise WorkshopError(f"{none} {_instead(wanted, usable)}")
     where = settings().geography
     if where != "global" and not any(name.startswith(where + ".") for name in own):
         offered = sorted({name.partition(".")[0] for name in own if not name.startswith("anthropic.")})
+        told = {"model": wanted, "where": where, "region": clients.region(), "there": ", ".join(offered) or say("none")}
         raise WorkshopError(
-            f"{wanted} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in "
-            f"{clients.region()}: {', '.join(offered) or 'none'}. Choose one of those, or another model."
+            say(
+                "{model} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in {region}: "
+                "{there}. Choose one of those, or another model.",
+                **told,
+            )
         )
     status = life.get(wanted, {}).get("status", "ACTIVE")
     return Model(wanted, min(own, key=_preference), status, ends, served=settings().mode == "server")
@@ -157,6 +171,6 @@ def _instead(wanted: str, usable: list[str]) -> str:
     family = next((part for part in ("opus", "sonnet", "haiku") if part in wanted), "sonnet")
     same = [name for name in usable if family in name and name != wanted] or usable
     if not same:
-        return "No active Claude model is listed in this region: choose another one with WORKSHOP_REGION."
+        return say("No active Claude model is listed in this region: choose another one with WORKSHOP_REGION.")
     newest = max(same, key=lambda name: Model(name, "", "", None).version)
-    return f"Use {newest} instead: put WORKSHOP_MODEL={newest} into .env and restart the kernel."
+    return say("Use {model} instead: put WORKSHOP_MODEL={model} into .env and restart the kernel.", model=newest)

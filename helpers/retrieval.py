@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from helpers import clients, replay
 from helpers.errors import WorkshopError
+from helpers.language import say
 from helpers.settings import settings
 
 REPLAY_KNOWLEDGE_BASE = "WORKSHOPKB"
@@ -31,7 +32,7 @@ class Passage:
     @property
     def place(self) -> str:
         """File and page in words."""
-        return self.source if self.page is None else f"{self.source}, page {self.page}"
+        return self.source if self.page is None else say("{file}, page {page}", file=self.source, page=self.page)
 
 
 def knowledge_base_id() -> str:
@@ -43,10 +44,11 @@ def knowledge_base_id() -> str:
 
         found = getattr(state.read(), "knowledge_base_id", "")
     if not found:
-        raise WorkshopError(
+        told = say(
             "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "
             "into .env: WORKSHOP_KNOWLEDGE_BASE_ID=..."
         )
+        raise WorkshopError(told)
     replay.active().stand_in(found, REPLAY_KNOWLEDGE_BASE)
     return found
 
@@ -100,7 +102,7 @@ def passage_of(found: Any) -> Passage:
         text, location = found.page_content, found.metadata.get("location")
         metadata, score = found.metadata.get("source_metadata"), found.metadata.get("score", 0.0)
     metadata = metadata or {}
-    uri = ((location or {}).get("s3Location") or {}).get("uri") or metadata.get(_SOURCE, "unknown source")
+    uri = ((location or {}).get("s3Location") or {}).get("uri") or metadata.get(_SOURCE, say("unknown source"))
     page = metadata.get(_PAGE)  # a float, and 0 is the first
     return Passage(text, uri.rpartition("/")[2], None if page is None else int(page) + 1, float(score))
 
@@ -126,12 +128,15 @@ def contexts(passages: Sequence[Passage]) -> str:
 
 def sources(passages: Sequence[Passage]) -> str:
     """A numbered Markdown list of where the passages stand."""
-    return "\n".join(f"{number}. {each.place} (score {each.score:.2f})" for number, each in enumerate(passages, 1))
+    return "\n".join(
+        say("{number}. {place} (score {score:.2f})", number=number, place=each.place, score=each.score)
+        for number, each in enumerate(passages, 1)
+    )
 
 
 def table(passages: Sequence[Passage]) -> str:
     """A Markdown table of the passages: number, score, file, page and the first words."""
-    rows = ["| | score | file | page | begins with |", "|---|---|---|---|---|"]
+    rows = [say("| | score | file | page | begins with |"), "|---|---|---|---|---|"]
     for number, each in enumerate(passages, 1):
         words = each.text[:70].replace("|", "\\|")
         rows.append(f"| {number} | {each.score:.2f} | {each.source} | {each.page or '-'} | {words}… |")

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import WorkshopError
+from helpers.language import chosen, say
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "WORKSHOP_"
@@ -51,8 +52,9 @@ def _refuse_unknown_names() -> None:
     for name in given:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise WorkshopError(f"There is no setting {name}.{hint} All settings are in .env.example.")
+            told = [say("There is no setting {name}.", name=name)]
+            told += [say("Did you mean {name}?", name=each) for each in near]
+            raise WorkshopError(" ".join([*told, say("All settings are in .env.example.")]))
 
 
 @lru_cache(maxsize=1)
@@ -62,12 +64,15 @@ def settings() -> Settings:
         _refuse_unknown_names()
         found = Settings(_env_file=_env_file())  # type: ignore[call-arg]
     except UnicodeDecodeError as error:
-        told = f"{_env_file()} is not UTF-8 text ({error.reason} at byte {error.start})."
-        raise WorkshopError(f"{told} Save it as UTF-8, or copy .env.example again.") from error
+        where = {"file": _env_file(), "reason": error.reason, "start": error.start}
+        told = say("{file} is not UTF-8 text ({reason} at byte {start}).", **where)
+        raise WorkshopError(f"{told} {say('Save it as UTF-8, or copy .env.example again.')}") from error
     except ValidationError as error:
         problem = error.errors()[0]
-        name = PREFIX + str(problem["loc"][0]).upper()
-        raise WorkshopError(
-            f"{name} is {problem['input']!r}: {problem['msg']}. Correct it in the environment or in .env."
-        ) from error
-    return found.model_copy(update={name: ROOT / it for name, it in found if isinstance(it, Path)})
+        wrong = {"name": PREFIX + str(problem["loc"][0]).upper(), "value": problem["input"], "problem": problem["msg"]}
+        told = say("{name} is {value!r}: {problem}. Correct it in the environment or in .env.", **wrong)
+        raise WorkshopError(told) from error
+    paths = {name: ROOT / it for name, it in found if isinstance(it, Path)}
+    if "letters_dir" not in found.model_fields_set:
+        paths["letters_dir"] /= chosen()  # each edition asks its own documents
+    return found.model_copy(update=paths)

@@ -10,7 +10,8 @@ from typing import Any
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
-from helpers import replay
+from helpers import language, replay
+from helpers.language import say
 from helpers.replay.recording import Json, Params, Recording
 from helpers.settings import ROOT, settings
 
@@ -20,8 +21,13 @@ _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 def start(name: str, variant: str = "") -> None:
     """Choose who answers notebook `name`, show failures of AWS in a few words, and say so in one line.
 
-    A lesson whose calls depend on a setting has one recording for each `variant` of it.
+    A lesson whose calls depend on a setting has one recording for each `variant` of it. "zh/" before the name is the
+    Chinese edition: its words, its documents, its recordings.
     """
+    edition = name.rpartition("/")[0]
+    if edition != language.chosen():
+        language.choose(edition)
+        settings.cache_clear()  # the documents are others
     mode = MODES[settings().mode](f"{name}.{variant}" if variant else name)
     replay.choose(mode)
     if (shell := get_ipython()) is not None:
@@ -30,8 +36,9 @@ def start(name: str, variant: str = "") -> None:
 
 
 def _replay(name: str, kind: type[replay.Replay] = replay.Replay) -> replay.Live:
-    recording = Recording(settings().recordings_dir / f"{name}.json")
-    others = settings().letters_dir != ROOT / "data" / "letters"
+    folder, edition = settings().recordings_dir, language.chosen()
+    recording = Recording(folder / f"{name}.json", folder / f"{name.rpartition('/')[2]}.json" if edition else None)
+    others = settings().letters_dir != ROOT / "data" / "letters" / edition
     return kind(recording, {"bedrock-agent-runtime.Retrieve": _retrieve}, fresh=others)
 
 
@@ -98,4 +105,4 @@ def bars(labels: Sequence[str], values: Sequence[float], scale: str, title: str)
     axes.invert_yaxis()
     axes.set(xlabel=scale, xlim=(0, 1.1), title=title)
     told = "; ".join(f"{label}: {value:.2f}" for label, value in zip(labels, values, strict=True))
-    figure(f"Bar chart. {title}. {scale}: {told}.")
+    figure(say("Bar chart. {title}. {scale}: {told}.", title=title, scale=scale, told=told))

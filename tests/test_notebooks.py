@@ -185,14 +185,6 @@ def part_of(path: Path, folder: Path, *marks: str) -> Path:
     return folder / path.name
 
 
-def test_the_board_lesson_speaks_chinese_too(tmp_path):
-    part = part_of(FOLDER / "01_pcb_defect_inspection.ipynb", tmp_path, "workshop.start(", "def load(", "def text_of(")
-    outcome = execute(part, {**environment(), "WORKSHOP_LANGUAGE": "zh"})
-    assert not outcome.error
-    answers = [output for cell in code_cells(outcome.notebook) for output in cell.outputs]
-    assert any("毛刺" in output.get("data", {}).get("text/markdown", "") for output in answers)
-
-
 def test_an_edited_question_to_retrieve_gets_real_passages(tmp_path):
     part = part_of(FOLDER / "04_financial_rag.ipynb", tmp_path, "workshop.start(", "MODEL, KB = ", "my_question = ")
     text = part.read_text(encoding="utf-8")

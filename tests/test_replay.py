@@ -194,9 +194,9 @@ def test_settings_name_what_is_wrong(change, monkeypatch):
         settings()
     change(mode="replay", letters_dir="data/letters")
     assert settings().letters_dir == ROOT / "data" / "letters"
-    monkeypatch.setenv("WORKSHOP_LANGUAG", "x")
+    monkeypatch.setenv("WORKSHOP_MODELL", "x")
     settings.cache_clear()
-    with pytest.raises(WorkshopError, match=r"no setting WORKSHOP_LANGUAG\. Did you mean WORKSHOP_LANGUAGE"):
+    with pytest.raises(WorkshopError, match=r"no setting WORKSHOP_MODELL\. Did you mean WORKSHOP_MODEL\?"):
         settings()
 
 

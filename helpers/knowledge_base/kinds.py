@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from helpers.clients import client, session
 from helpers.knowledge_base.names import INDEX, PREFIX, WORKSHOP, Names
+from helpers.language import N_, say
 
 AGENT, SERVERLESS, VECTORS = "bedrock-agent", "opensearchserverless", "s3vectors"
 
@@ -24,6 +25,11 @@ class Thing:
     state: str = ""
     reason: str = ""
     region: str = ""  # of a bucket
+
+    @property
+    def shown(self) -> str:
+        """Its kind, a key of KINDS, in the language of the notebook."""
+        return say(self.kind)
 
 
 def code_of(error: ClientError) -> str:
@@ -161,17 +167,17 @@ def _policy(kind: str) -> Kind:
 
 # How each is found and deleted, in the order of removal: nothing goes before what depends on it.
 KINDS: dict[str, Kind] = {
-    "data source": (_data_source, _delete_data_source),
-    "knowledge base": (_knowledge_base, lambda one: client(AGENT).delete_knowledge_base(knowledgeBaseId=one.id)),
-    "collection": (_collection, lambda one: client(SERVERLESS).delete_collection(id=one.id)),
-    "data policy": _policy("data"),
-    "network policy": _policy("network"),
-    "encryption policy": _policy("encryption"),
-    "vector index": (_vector_index, lambda one: client(VECTORS).delete_index(indexArn=one.id)),
-    "vector bucket": (_vector_bucket, lambda one: client(VECTORS).delete_vector_bucket(vectorBucketArn=one.id)),
-    "guardrail": (_guardrail, lambda one: client("bedrock").delete_guardrail(guardrailIdentifier=one.id)),
-    "role": (_role, _delete_role),
-    "bucket": (_bucket, _delete_bucket),
+    N_("data source"): (_data_source, _delete_data_source),
+    N_("knowledge base"): (_knowledge_base, lambda one: client(AGENT).delete_knowledge_base(knowledgeBaseId=one.id)),
+    N_("collection"): (_collection, lambda one: client(SERVERLESS).delete_collection(id=one.id)),
+    N_("data policy"): _policy("data"),
+    N_("network policy"): _policy("network"),
+    N_("encryption policy"): _policy("encryption"),
+    N_("vector index"): (_vector_index, lambda one: client(VECTORS).delete_index(indexArn=one.id)),
+    N_("vector bucket"): (_vector_bucket, lambda one: client(VECTORS).delete_vector_bucket(vectorBucketArn=one.id)),
+    N_("guardrail"): (_guardrail, lambda one: client("bedrock").delete_guardrail(guardrailIdentifier=one.id)),
+    N_("role"): (_role, _delete_role),
+    N_("bucket"): (_bucket, _delete_bucket),
 }
 
 

@@ -13,6 +13,7 @@ from helpers import replay
 from helpers.errors import WorkshopError
 from helpers.knowledge_base.kinds import buckets, find
 from helpers.knowledge_base.names import PREFIX, Names
+from helpers.language import say
 from helpers.settings import settings
 
 
@@ -35,7 +36,8 @@ def read() -> State | None:
         return State.model_validate_json(path.read_bytes())
     except ValidationError as error:
         what = " ".join(map(str, [*error.errors()[0]["loc"], error.errors()[0]["msg"]]))
-        raise WorkshopError(f"{path} is damaged ({what}). Move it away. {offer()}") from error
+        damaged = say("{file} is damaged ({what}). Move it away.", file=path, what=what)
+        raise WorkshopError(f"{damaged} {offer()}") from error
 
 
 def write(state: State | None, into: Callable[[Path, Path], None] = os.replace) -> None:
@@ -70,12 +72,14 @@ def ids() -> dict[str, str]:
 def offer() -> str:
     """What to do when the id is lost."""
     try:
-        there = [f"WORKSHOP_ID={own} (in {region})" for own, region in ids().items()]
+        there = [say("WORKSHOP_ID={id} (in {region})", id=own, region=region) for own, region in ids().items()]
     except (ClientError, BotoCoreError, WorkshopError) as error:
-        return f"Put WORKSHOP_ID=... into .env; the ids in this account cannot be looked up ({error})."
+        return say("Put WORKSHOP_ID=... into .env; the ids in this account cannot be looked up ({error}).", error=error)
     if not there:
-        return "No bucket of this account has the tags of a workshop. Are these the right credentials?"
-    return (
-        f"The tags in this account tell of {', '.join(there)}. Put the one that is yours into .env, restart the kernel "
-        f"and run this notebook again. If none is yours, begin your own with WORKSHOP_ID={secrets.token_hex(4)}."
+        return say("No bucket of this account has the tags of a workshop. Are these the right credentials?")
+    return say(
+        "The tags in this account tell of {there}. Put the one that is yours into .env, restart the kernel "
+        "and run this notebook again. If none is yours, begin your own with WORKSHOP_ID={new}.",
+        there=", ".join(there),
+        new=secrets.token_hex(4),
     )

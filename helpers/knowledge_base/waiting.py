@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from helpers import replay
 from helpers.errors import WorkshopError
+from helpers.language import say
 
 EVERY = 5.0  # seconds between two looks
 LOOKS = 360  # half an hour; a collection takes about 5 minutes, an ingestion of four letters about 1
@@ -27,7 +28,7 @@ Look = Callable[[], tuple[bool, str]]  # whether it is done, and what to print
 
 def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ()) -> None:
     """Print what `look` says as it changes, until it is done; `WorkshopError` with the last of `why` after `looks`."""
-    said = ""
+    name, said = say(name), ""
     for number in range(1, looks + 1):
         done, now = look()
         if now != said:
@@ -39,11 +40,10 @@ def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ())
             print()
             return
         replay.active().sleep(EVERY)
-    reason = f" The service says: {why[-1]}" if why else ""
-    raise WorkshopError(
-        f"{name}: nothing has changed for {looks * EVERY / 60:.0f} minutes.{reason} Look at it in the AWS console, "
-        "or run this cell again to go on waiting."
-    )
+    told = [say("{name}: nothing has changed for {minutes:.0f} minutes.", name=name, minutes=looks * EVERY / 60)]
+    told += [say("The service says: {reason}", reason=why[-1])] if why else []
+    told += [say("Look at it in the AWS console, or run this cell again to go on waiting.")]
+    raise WorkshopError(" ".join(told))
 
 
 def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str]) -> dict[str, Any]:
@@ -56,10 +56,15 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
         now: str = found["status"]
         if now != done and now not in going_on:
             why = "; ".join([*found.get("failureReasons", []), found.get("failureMessage", "")]).strip("; ")
-            raise WorkshopError(
-                f"{name} is {now}, expected {done}. The service says: {why or 'no reason'}. Correct that and run "
-                "this cell again; 99_clean_up removes what is there."
+            told = say(
+                "{name} is {state}, expected {done}. The service says: {why}. Correct that and run this cell again; "
+                "99_clean_up removes what is there.",
+                name=say(name),
+                state=now,
+                done=done,
+                why=why or say("no reason"),
             )
+            raise WorkshopError(told)
         return now == done, now
 
     until(name, state)
@@ -82,7 +87,7 @@ def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
             if isinstance(error, ClientError) and not _TOO_NEW.search(str(error)):
                 raise
             refusals.append(error)
-        return bool(answers), "allowed" if answers else "waiting for policies to spread"
+        return bool(answers), say("allowed") if answers else say("waiting for policies to spread")
 
     until(name, attempt, SPREAD, refusals)
     return answers[0]
@@ -94,7 +99,7 @@ def until_some(name: str, ask: Callable[[], Sequence[Answer]]) -> list[Answer]:
 
     def look() -> tuple[bool, str]:
         found[:] = ask()
-        return bool(found), f"{len(found)} found" if found else "nothing found yet"
+        return bool(found), say("{count} found", count=len(found)) if found else say("nothing found yet")
 
     until(name, look, 2 * SPREAD)
     return found

@@ -13,6 +13,7 @@ from helpers.knowledge_base import state
 from helpers.knowledge_base.kinds import KINDS, Thing, code_of, find
 from helpers.knowledge_base.names import Names
 from helpers.knowledge_base.waiting import until
+from helpers.language import N_, say
 from helpers.settings import settings
 
 RECORDED_ID = "recorded"  # stands in recordings for the id, so that every replay asks for the same names
@@ -24,10 +25,12 @@ _BUSY = re.compile("NotFound|NoSuch|Conflict|OperationAborted|BucketNotEmpty|Con
 def agree(flag: str, agreed: bool) -> None:
     """Live, `WorkshopError` unless the learner `agreed` by setting `flag` in the cell."""
     if not (replay.active().offline or agreed):
-        raise WorkshopError(
-            f"Nothing was made, nothing was removed. If you agree, set {flag} = True in this cell (or "
-            "WORKSHOP_AGREE=true in .env) and run it again."
+        told = say(
+            "Nothing was made, nothing was removed. If you agree, set {flag} = True in this cell (or "
+            "WORKSHOP_AGREE=true in .env) and run it again.",
+            flag=flag,
         )
+        raise WorkshopError(told)
 
 
 class Workshop:
@@ -41,10 +44,10 @@ class Workshop:
         wanted = RECORDED_ID if replay.active().offline else settings().id
         self.account = clients.client("sts").get_caller_identity()["Account"]
         self.region, self.store = clients.region(), settings().store
-        here = {"account": self.account, "region": self.region, "store": self.store}
+        here = {N_("account"): self.account, N_("region"): self.region, N_("store"): self.store}
         known = state.read()
         if not wanted and not known and (not new or state.ids()):
-            raise WorkshopError(f"There is neither workshop.json nor WORKSHOP_ID. {state.offer()}")
+            raise WorkshopError(f"{say('There is neither workshop.json nor WORKSHOP_ID.')} {state.offer()}")
         self.names = Names(wanted or (known.id if known else secrets.token_hex(4)))
         bucket = self._asked("bucket")
         _compare({"region": bucket.region} if bucket else {}, here)
@@ -63,7 +66,7 @@ class Workshop:
         """
         one = self._own(kind)
         if one and one.state in ("FAILED", "DELETING", "DELETE_UNSUCCESSFUL"):
-            print(f"{kind}: one that is {one.state} goes first")
+            print(say("{kind}: one that is {state} goes first", kind=say(kind), state=one.state))
             self._remove(one)
             one = None
         try:
@@ -73,18 +76,19 @@ class Workshop:
             if code_of(error) == "BucketAlreadyExists":
                 raise self._taken(kind) from error
             if kind == "role" and code_of(error) == "NoSuchEntity":
-                raise WorkshopError(
+                told = say(
                     "The policy claude-workshop-boundary, the limit to what the role may do, is missing here. "
                     "An administrator makes it once, in the workshop's folder: aws iam create-policy --policy-name "
                     "claude-workshop-boundary --policy-document file://data/policies/boundary.json"
-                ) from error
+                )
+                raise WorkshopError(told) from error
             if not _THERE.search(code_of(error)) or not (same := self._own(kind)):
                 raise
             made = same.id
         made = made if isinstance(made, str) else self.names.common
         if kind == "knowledge base":
             state.write(self._state.model_copy(update={"knowledge_base_id": made}))  # the next lessons ask it
-        print(f"{kind}: {'there already' if one else 'created'}")
+        print(f"{say(kind)}: {say('there already') if one else say('created')}")
         return made
 
     def _own(self, kind: str) -> Thing | None:
@@ -93,11 +97,14 @@ class Workshop:
         return one
 
     def _taken(self, kind: str) -> WorkshopError:
-        return WorkshopError(
-            f"The name {self.names.common} is taken by a {kind} that this workshop did not make; it is left alone. "
+        told = say(
+            "The name {name} is taken by a {kind} that this workshop did not make; it is left alone. "
             "Remove what is yours with 99_clean_up, put another WORKSHOP_ID=... (4 to 12 small letters and digits) "
-            "into .env, and run this notebook again."
+            "into .env, and run this notebook again.",
+            name=self.names.common,
+            kind=say(kind),
         )
+        return WorkshopError(told)
 
     def found(self) -> list[Thing]:
         """What is there under these names, whoever made it, in the order of removal.
@@ -113,7 +120,7 @@ class Workshop:
             if one and one.owner == self.names.id:
                 self._remove(one)
             else:
-                print(f"{kind}: {one.state if one and one.owner == UNKNOWN else 'none'}")
+                print(f"{say(kind)}: {one.state if one and one.owner == UNKNOWN else say('none')}")
 
     def _ours(self, kind: str) -> Thing | None:
         one = find(kind, self.names)
@@ -125,9 +132,15 @@ class Workshop:
         def look() -> tuple[bool, str]:
             one = self._ours(first.kind)
             if one and one.state == "DELETE_UNSUCCESSFUL" and tried:
-                raise WorkshopError(f"{one.kind} {one.name} could not be removed. It says: {one.reason}")
+                told = say(
+                    "{kind} {name} could not be removed. It says: {reason}",
+                    kind=one.shown,
+                    name=one.name,
+                    reason=one.reason,
+                )
+                raise WorkshopError(told)
             if one and one.state not in ("CREATING", "UPDATING", "DELETING"):
-                tried.append("it was asked to be deleted.")
+                tried.append(say("it was asked to be deleted."))
                 try:
                     KINDS[one.kind][1](one)
                 except ClientError as error:  # another run may be at it too: look again
@@ -135,12 +148,12 @@ class Workshop:
                         raise
                     tried.append(error)
                 one = self._ours(first.kind)
-            return one is None, "" if one else "removed"
+            return one is None, "" if one else say("removed")
 
-        until(f"{first.kind} {first.name}", look, why=tried)
+        until(f"{first.shown} {first.name}", look, why=tried)
 
     def left(self) -> dict[str, str]:
-        """By kind what there is under these names, "none", or why its service could not be asked.
+        """By kind, in the notebook's language, what there is under these names, "none", or why nobody could be asked.
 
         If all have answered and nothing of this workshop is left, workshop.json goes too.
         """
@@ -148,7 +161,7 @@ class Workshop:
         if not {one.owner for one in found.values()} & {self.names.id, UNKNOWN}:
             state.write(None)
         shown = {kind: one.state if one.owner == UNKNOWN else one.name for kind, one in found.items()}
-        return {kind: shown.get(kind, "none") for kind in KINDS}
+        return {say(kind): shown.get(kind, say("none")) for kind in KINDS}
 
     def _asked(self, kind: str) -> Thing | None:
         try:
@@ -158,16 +171,20 @@ class Workshop:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if status < 500 and "service control policy" not in str(error):
                     raise
-            return Thing(kind, self.names.common, "", UNKNOWN, f"could not be asked: {error}")
+            return Thing(kind, self.names.common, "", UNKNOWN, say("could not be asked: {error}", error=error))
 
 
 def _compare(before: dict[str, str], now: dict[str, str]) -> None:
     for what, value in now.items():
         was = before.get(what) or value
         if value and was != value:
-            shown = ("another one", "this one") if what == "account" else (was, value)
-            raise WorkshopError(
-                f"This workshop was made with {what} {shown[0]} (workshop.json or its bucket say so), credentials and "
-                f"settings say {shown[1]}. Nothing was made, nothing was removed. Go back to the former; to begin "
-                "another workshop, remove this one there with 99_clean_up first."
+            shown = (say("another one"), say("this one")) if what == "account" else (was, value)
+            told = say(
+                "This workshop was made with {what} {before} (workshop.json or its bucket say so), credentials and "
+                "settings say {now}. Nothing was made, nothing was removed. Go back to the former; to begin another "
+                "workshop, remove this one there with 99_clean_up first.",
+                what=say(what),
+                before=shown[0],
+                now=shown[1],
             )
+            raise WorkshopError(told)

@@ -12,14 +12,16 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from helpers.errors import WorkshopError
+from helpers.language import N_, say
 from helpers.replay.recording import Json, Params, Recording, raw, request_of
 
 ORIGINS = {
-    "model": "from a Claude model outside Amazon Bedrock",
-    "index": "from the offline index over the PDFs",
-    "api-model": "written from the service's API model",
-    "service": "captured from the live service",
+    "model": N_("{count} from a Claude model outside Amazon Bedrock"),
+    "index": N_("{count} from the offline index over the PDFs"),
+    "api-model": N_("{count} written from the service's API model"),
+    "service": N_("{count} captured from the live service"),
 }
+REFUSED = "x-workshop-refused"  # response header: a learner's own server said no, in words of its own
 _ESTIMATES = "x-workshop-estimated"  # response header: the fields that nobody measured
 
 
@@ -28,11 +30,11 @@ class Live:
 
     offline = False  # True: no credentials, no region of one's own, nothing costs money
     attempts = 8  # of a call
-    whose = ""  # who answers the prompts, where it is not the model that was asked for
+    whose = ""  # who answers the prompts, in English, where it is not the model that was asked for
 
     def __str__(self) -> str:
         """The first line of a notebook."""
-        return "Mode live: calls go to your AWS account and cost money."
+        return say("Mode live: calls go to your AWS account and cost money.")
 
     def attach(self, session: botocore.session.Session) -> None:
         """Listen to `session`, and so to every client that it makes."""
@@ -63,7 +65,7 @@ class Replay(Live):
 
     offline = True
     attempts = 1  # a recorded error is shown, never slept on
-    whose = "a Claude model outside Bedrock, one try each"
+    whose = N_("a Claude model outside Bedrock, one try each")
 
     def __init__(self, recording: Recording, computed: dict[str, Callable[[Params], Json]], fresh: bool = False):
         """`computed` maps "service.Operation" to a function from parameters to the JSON of the answer."""
@@ -71,10 +73,10 @@ class Replay(Live):
         self._asked = threading.local()  # the parameters of a call, on the thread that sends it
 
     def __str__(self) -> str:
-        counts = Counter(entry.get("origin", "unknown") for entry in self.recording.entries)
-        parts = [f"{counts[name]} {text}" for name, text in ORIGINS.items() if counts[name]]
-        said = ", ".join(parts) or "none recorded"
-        return f"Mode replay: no account, no network, no cost. Answers: {said}."
+        counts = Counter(entry.get("origin", "unknown") for entry in self.recording.of_this_edition())
+        parts = [say(text, count=counts[name]) for name, text in ORIGINS.items() if counts[name]]
+        said = say(", ").join(parts) or say("none recorded")
+        return say("Mode replay: no account, no network, no cost. Answers: {said}.", said=said)
 
     def attach(self, session: botocore.session.Session) -> None:
         """Answer before anything is sent; botocore still checks each request and parses each answer."""
@@ -97,7 +99,7 @@ class Replay(Live):
     def answer(self, call: str, params: Params) -> dict[str, Json]:
         """The entry that answers `call`; `RecordingMissing` when there is none."""
         asked = request_of(params)
-        entry = self.recording.find(call, asked)
+        entry = self.recording.find(call, asked, shared=call not in self.computed)  # others' documents, others' answers
         if call in self.computed and (entry is None or self._fresh):
             return {"origin": "index", "body": {"json": self.computed[call](params)}}
         if entry is None:
@@ -148,7 +150,7 @@ def choose(mode: Live) -> None:
 def active() -> Live:
     """Who answers; `WorkshopError` before `workshop.start` has chosen."""
     if _active is None:
-        raise WorkshopError("Nobody answers yet. Run the set-up cell first: workshop.start('<notebook>').")
+        raise WorkshopError(say("Nobody answers yet. Run the set-up cell first: workshop.start('<notebook>')."))
     return _active
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import WorkshopError
+from helpers.language import say
 from helpers.replay.chinese import english_words, synonyms
 
 BUCKET = "claude-workshop-letters"
@@ -80,11 +81,16 @@ class Index:
         wanted = settings.pop("filter", None)
         others = settings.keys() | (params.keys() & {"guardrailConfiguration", "userContext"})
         if others:
-            raise WorkshopError(f"The offline index has no {', '.join(others)}: leave it out, or go live.")
+            raise WorkshopError(
+                say("The offline index has no {names}: leave it out, or go live.", names=", ".join(others))
+            )
         fits = isinstance(question, str) and 1 <= count <= 100 and first.isdecimal()
         if not (fits and kind in ("HYBRID", "SEMANTIC")):
-            told = "Give a question as text, numberOfResults 1 to 100, overrideSearchType HYBRID or SEMANTIC"
-            raise WorkshopError(f"{told}, a nextToken as it came.")
+            told = say(
+                "Give a question as text, numberOfResults 1 to 100, overrideSearchType HYBRID or SEMANTIC, "
+                "a nextToken as it came."
+            )
+            raise WorkshopError(told)
         scores = enumerate(self._scores(question, kind))
         ranked = sorted((-score, number) for number, score in scores if score > 0)
         found = [self._hits[number] | {"score": -score} for score, number in ranked]
@@ -116,10 +122,10 @@ class Index:
             with pypdfium2.PdfDocument(file.read_bytes()) as pdf:
                 pages = [page.get_textpage().get_text_range(errors="replace") for page in pdf]
         except (pypdfium2.PdfiumError, OSError) as error:
-            self.skipped[name] = f"broken, empty or locked by a password: {error}"
+            self.skipped[name] = say("broken, empty or locked by a password: {error}", error=error)
             return
         if not any(page.strip() for page in pages):
-            self.skipped[name] = "no text, perhaps scanned: run text recognition (OCR) first"
+            self.skipped[name] = say("no text, perhaps scanned: run text recognition (OCR) first")
         splitter = RecursiveCharacterTextSplitter(_ENDS, **self._size, is_separator_regex=True, keep_separator="end")
         for number, page in enumerate(pages, 1):  # pages count from 1
             text = re.sub(r"(-|\ufffe)\s*\n(?=[a-z])|\ufffe", "-", page)  # \ufffe: a hyphen at the end of a line
@@ -131,7 +137,8 @@ def open_index(folder: Path) -> Index:
     """The index of the PDFs in `folder`, built once, and again when one of them has changed."""
     files = [file for file in folder.glob("[!.]*") if file.suffix.lower() == ".pdf" and file.exists()]
     if not files:
-        raise WorkshopError(f"There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.")
+        told = say("There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.", folder=folder)
+        raise WorkshopError(told)
     files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
     return _built(tuple(files), tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
@@ -172,15 +179,17 @@ def _hit(file: str, page: int, text: str) -> dict[str, Any]:
 
 def _matches(wanted: dict[str, Any], metadata: dict[str, Any]) -> bool:
     """Whether a passage passes a filter of Retrieve; without the attribute only notEquals and notIn do."""
-    name, value = next(iter(wanted.items())) if len(wanted) == 1 else ("none or several", {})
+    name, value = next(iter(wanted.items())) if len(wanted) == 1 else (say("none or several"), {})
     if name in ("andAll", "orAll"):
         return (all if name == "andAll" else any)(_matches(part, metadata) for part in value)
     if name not in _OPERATORS:
         known = ", ".join(["andAll", "orAll", *_OPERATORS])
-        raise WorkshopError(f"A filter has one operator, here: {name}. Offline there are {known}.")
+        told = say("A filter has one operator, here: {name}. Offline there are {known}.", name=name, known=known)
+        raise WorkshopError(told)
     if value["key"] not in metadata:
         return name in ("notEquals", "notIn")
     try:
         return _OPERATORS[name](metadata[value["key"]], value["value"])
     except (TypeError, AttributeError) as error:
-        raise WorkshopError(f"The filter compares {value['key']} with a wrong type: {error}") from error
+        told = say("The filter compares {name} with a wrong type: {error}", name=value["key"], error=error)
+        raise WorkshopError(told) from error

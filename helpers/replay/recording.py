@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import struct
 import threading
 from collections import Counter, defaultdict
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import WorkshopError
+from helpers.language import N_, say
 
 Json = Any
 Params = dict[str, Any]
 _NEW_EACH_TIME = {"ClientToken", "clientToken", "clientRequestToken", "ClientRequestToken"}
+_SPOKEN = re.compile("bedrock-(agent-)?runtime")  # calls that answer in a language
 _SHOWN = 20  # recorded requests that an error lists
-_WAYS_ON = (
+_WAYS_ON = N_(
     "Ways on: ask what is recorded (undo the edit, or choose from the list), let a model server of yours answer "
     "(WORKSHOP_MODE=server, see README.md), or ask the real service (WORKSHOP_MODE=live, 00_setup_check tells how)."
 )
@@ -28,10 +31,14 @@ class RecordingMissing(WorkshopError):
 
 
 class Recording:
-    """The answers of one notebook: `data/recordings/<name>.json`; the format is in data/recordings/README.md."""
+    """The answers of one notebook: `data/recordings/<name>.json`; the format is in data/recordings/README.md.
 
-    def __init__(self, path: Path):
-        """Read `path`; a missing file is an empty recording, one of another form a `WorkshopError`."""
+    What a notebook of another edition lacks, it shares with the English one.
+    """
+
+    def __init__(self, path: Path, shared: Path | None = None):
+        """Read `path`, and `shared`; a missing file is an empty recording, one of another form a `WorkshopError`."""
+        self.shared = Recording(shared) if shared else None
         self.path, self.entries = path, list[dict[str, Json]]()
         self._lock, self._asked = threading.Lock(), Counter[str]()
         self._by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
@@ -41,8 +48,17 @@ class Recording:
             for entry in stored.get("entries", []):
                 self.add({**entry, "call": entry["call"], "request": entry["request"], "body": entry["body"]})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            problem = f"{path} is not a recording ({type(error).__name__}: {error})."
-            raise WorkshopError(f"{problem} Restore it: git checkout {path.name}.") from error
+            problem = f"{type(error).__name__}: {error}"
+            raise WorkshopError(
+                say(
+                    "{file} is not a recording ({problem}). Restore it: git checkout {name}.",
+                    file=path,
+                    problem=problem,
+                    name=path.name,
+                )
+            ) from error
+        if self.shared and not self.entries:
+            self.date = self.shared.date
 
     def add(self, entry: dict[str, Json]) -> None:
         """Append one entry."""
@@ -50,31 +66,49 @@ class Recording:
             self._by_key[key(entry)].append(entry)
             self.entries.append(entry)
 
-    def find(self, call: str, request: Json) -> dict[str, Json] | None:
-        """The n-th entry for the n-th same request; the last one repeats, as polling needs."""
+    def of_this_edition(self) -> list[dict[str, Json]]:
+        """Its own entries, and those shared ones that are in no language: what a model or an index says is not."""
+        shared = self.shared.entries if self.shared else []
+        return self.entries + [entry for entry in shared if not _SPOKEN.match(entry["call"])]
+
+    def find(self, call: str, request: Json, shared: bool = True) -> dict[str, Json] | None:
+        """The n-th entry for the n-th same request; the last one repeats, as polling needs. One of its own, or else
+        (if `shared`) of the English edition.
+        """
         wanted = key({"call": call, "request": request})
         with self._lock:
             found = self._by_key.get(wanted)
             number = self._asked[wanted]
             self._asked[wanted] += 1
+        if not found and shared and self.shared:
+            return self.shared.find(call, request)
         return found[min(number, len(found) - 1)] if found else None
 
     def missing(self, call: str, request: Json) -> RecordingMissing:
         """The error for a request without an entry: where the nearest one differs, what there is, the ways on."""
-        now, others = _text(request), [entry["request"] for entry in self.entries if entry["call"] == call]
+        entries = self.entries + (self.shared.entries if self.shared else [])
+        now, others = _text(request), [entry["request"] for entry in entries if entry["call"] == call]
         if not others:
-            return RecordingMissing(f"There is no recorded answer to {call} in {self.path.name}. {_WAYS_ON}")
+            none = say("There is no recorded answer to {call} in {file}.", call=call, file=self.path.name)
+            return RecordingMissing(f"{none} {say(_WAYS_ON)}")
         near = max(map(_text, others), key=lambda other: _alike(other, now))
         start = _alike(near, now)
         recorded, changed = (repr(text[max(0, start - 20) : start + 40])[1:-1] for text in (near, now))
         asked, told = _in_short(request), [each for each in map(_in_short, others) if each[1]]
-        same = [f"the same, with the system prompt …{rules[-90:]}" for rules, words in told if words == asked[1]]
+        same = [
+            say("the same, with the system prompt …{rules}", rules=rules[-90:])
+            for rules, words in told
+            if words == asked[1]
+        ]
         choice = list(dict.fromkeys((same if asked not in told else []) + [words for _, words in told]))
-        lines = [f"There is no recorded answer to this {call}.", "The nearest request differs here:"]
-        lines += [f"  recorded: …{recorded}…", f"  now:      …{changed}…"]
-        lines += ["Recorded for this call:"] * bool(choice) + [f"  - {each}" for each in choice[:_SHOWN]]
-        lines += [f"  and {len(choice) - _SHOWN} more"] * (len(choice) > _SHOWN)
-        return RecordingMissing("\n".join([*lines, _WAYS_ON]))
+        lines = [
+            say("There is no recorded answer to this {call}.", call=call),
+            say("The nearest request differs here:"),
+        ]
+        lines += [say("  recorded: …{text}…", text=recorded), say("  now:      …{text}…", text=changed)]
+        lines += [say("Recorded for this call:")] * bool(choice) + [f"  - {each}" for each in choice[:_SHOWN]]
+        lines += [say("  and {count} more", count=len(choice) - _SHOWN)] * (len(choice) > _SHOWN)
+        return RecordingMissing("\n".join([*lines, say(_WAYS_ON)]))
 
 
 def key(entry: dict[str, Json]) -> str:
@@ -166,7 +200,7 @@ def _in_short(request: Json) -> tuple[str, str]:
     system, content = body.get("system", ""), (body.get("messages") or [{}])[-1].get("content", "")
     rules, words = map(_words, (system, content))
     limit = body.get("max_tokens") or body.get("inferenceConfig", {}).get("maxTokens")
-    return rules, words and f"…{words[-90:]} (at most {limit} tokens)"
+    return rules, words and say("…{words} (at most {limit} tokens)", words=words[-90:], limit=limit)
 
 
 def _words(content: Json) -> str:

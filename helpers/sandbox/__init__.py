@@ -30,6 +30,7 @@ from markdown_it import MarkdownIt
 from numpy.typing import NDArray
 
 from helpers.errors import WorkshopError
+from helpers.language import say
 
 OUTPUT, DISK = 256_000, 64_000_000  # bytes
 CHILD = Path(__file__).with_name("child.py")
@@ -41,7 +42,10 @@ do rm -rf "$0" && exit; chmod -R u+rwx "$0"; sleep 0.1; done"""
 class _Arrays(dict[str, NDArray[Any]]):
     def __missing__(self, name: str) -> NDArray[Any]:
         raise WorkshopError(
-            f"The model's program left no {name!r}. Next: ask again for it by name, or take another model."
+            say(
+                "The model's program left no {name!r}. Next: ask again for it by name, or take another model.",
+                name=name,
+            )
         )
 
 
@@ -64,9 +68,9 @@ def program(markdown: str) -> str:
     marked = [fence for fence in fences if re.match(r"\W*py(thon3?)?\b", fence.info, re.IGNORECASE)]
     blocks = marked or [fence for fence in fences if not fence.info.strip()]
     if not blocks:
-        raise WorkshopError("The answer has no Python code block: ask for the program in one.")
+        raise WorkshopError(say("The answer has no Python code block: ask for the program in one."))
     if any(fence.map and fence.content.count("\n") != fence.map[1] - fence.map[0] - 2 for fence in blocks):
-        raise WorkshopError("The answer stops inside a code block: get the rest of it first.")
+        raise WorkshopError(say("The answer stops inside a code block: get the rest of it first."))
     return "\n".join(block.content for block in blocks)
 
 
@@ -86,25 +90,25 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 
                 deadline = time.monotonic() + timeout
                 while process.poll() is None and not ended:
                     if time.monotonic() > deadline:
-                        ended = f"stopped at its time limit, {timeout:g} s"
+                        ended = say("stopped at its time limit, {seconds:g} s", seconds=timeout)
                     elif max(os.fstat(file.fileno()).st_size for file in (out, err)) > OUTPUT:
-                        ended = f"printed more than {OUTPUT // 1000} kB"
+                        ended = say("printed more than {size} kB", size=OUTPUT // 1000)
                     elif _used(folder) > DISK:
-                        ended = f"left more than {DISK // 10**6} MB or 1,000 files"
+                        ended = say("left more than {size} MB or 1,000 files", size=DISK // 10**6)
                     time.sleep(0.02)
             report.seek(len(job))
             guards, _, told = report.read(1 << 24).partition(b"\n")
             stdout, stderr = ((file.seek(0) or file.read(OUTPUT)).decode(errors="replace") for file in (out, err))
     except OSError as error:
-        return Run(f"could not be started: {error}")
+        return Run(say("could not be started: {error}", error=error))
     try:  # the code could have written a report of its own: JSON does no harm, and half a character is replaced
         if not ended:
             clean = json.dumps(json.loads(told), ensure_ascii=False).encode(errors="replace")
             ended, results = json.loads(clean)
             arrays.update({name: np.array(value) for name, value in results.items()})
     except Exception:
-        ended = f"its process ended before its last line (exit status {process.returncode})"
-    return Run(ended, stdout, stderr, arrays, tuple(guards.decode(errors="replace").split(", ")))
+        ended = say("its process ended before its last line (exit status {status})", status=process.returncode)
+    return Run(ended, stdout, stderr, arrays, tuple(map(say, guards.decode(errors="replace").split(", "))))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+N_ = str  # as in helpers.language: the parent translates these words
 # fmt: off
 PYTHON = (sys.prefix, sys.base_prefix, sys.exec_prefix, "/proc/self", os.devnull)
 READABLE = (
@@ -41,7 +42,7 @@ CALLS = {
 def main(work: str) -> None:
     """Run the job on stdin, and write behind it a line with the guards and a line of JSON, [ended, results]."""
     code, checks, memory_mb = pickle.load(sys.stdin.buffer)
-    guards, report = ["audit hook"], os.fdopen(os.dup(0), "w")
+    guards, report = [N_("audit hook")], os.fdopen(os.dup(0), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with suppress(ImportError):
         import resource
@@ -50,7 +51,7 @@ def main(work: str) -> None:
         for name, limit in {"AS": memory_mb << 20, "FSIZE": 16 << 20, "NOFILE": 40, "CORE": 0}.items():
             with suppress(ValueError, OSError):  # macOS takes none for memory
                 resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
-        guards.append("resource limits")
+        guards.append(N_("resource limits"))
     if sys.platform == "linux":
         guards += kernel_walls(ctypes.CDLL(None), work)
     os.chdir(work)
@@ -109,7 +110,7 @@ def kernel_walls(libc: Any, work: str) -> list[str]:
     disk = (b"tmpfs", work.encode(), b"tmpfs", ctypes.c_ulong(2 | 4 | 8), b"size=64m,nr_inodes=4096")
     guards = []
     if os.getpid() == 1 and libc.mount(*disk) == 0:  # without set-uid, devices and programs
-        guards += ["namespaces", "a disk of 64 MB"]
+        guards += [N_("namespaces"), N_("a disk of 64 MB")]
     libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which the next two ask for
 
     # Landlock holds the folders, and refuses programs, TCP, and signals to others.

@@ -19,23 +19,24 @@ from IPython import get_ipython
 
 from helpers import replay
 from helpers.errors import WorkshopError
+from helpers.language import N_, say
 from helpers.replay.recording import Json, raw
 from helpers.server import messages
 from helpers.settings import settings
 
-LARGER = "give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384"
-_WAIT = "wait a minute and run the cell again."
+LARGER = N_("give it a context of 16,384 tokens: OLLAMA_CONTEXT_LENGTH=16384 ollama serve; llama-server -c 16384")
+_WAIT = N_("wait a minute and run the cell again")
 _REFUSALS = (  # what "status: words" hold; Bedrock's word for it (botocore repeats Throttling and 503); the next step
-    ("^40[13]", "AccessDeniedException", "put the key of that server into .env, WORKSHOP_SERVER_KEY."),
-    ("^404", "ResourceNotFoundException", "correct WORKSHOP_SERVER_MODEL, or fetch that model first."),
+    ("^40[13]", "AccessDeniedException", N_("put the key of that server into .env, WORKSHOP_SERVER_KEY")),
+    ("^404", "ResourceNotFoundException", N_("correct WORKSHOP_SERVER_MODEL, or fetch that model first")),
     ("^(429|529)", "ThrottlingException", _WAIT),
     ("^50[234]", "ServiceUnavailableException", _WAIT),
-    ("context|too long", "ValidationException", f"{LARGER}."),
-    ("image|mmproj|vision|modal", "ValidationException", "choose a model that sees pictures, or a lesson without."),
-    ("", "ModelErrorException", "read what the server itself printed, or choose another model."),
+    ("context|too long", "ValidationException", LARGER),
+    ("image|mmproj|vision|modal", "ValidationException", N_("choose a model that sees pictures, or a lesson without")),
+    ("", "ModelErrorException", N_("read what the server itself printed, or choose another model")),
 )
-_NO_MESSAGES = (
-    "{} does not speak Anthropic's Messages API. Next: correct WORKSHOP_SERVER_URL (without /v1/messages). Ollama "
+_NO_MESSAGES = N_(
+    "{url} does not speak Anthropic's Messages API. Next: correct WORKSHOP_SERVER_URL (without /v1/messages). Ollama "
     "speaks it from 0.14 on, LM Studio from 0.4.1, llama-server since December 2025."
 )
 
@@ -52,13 +53,18 @@ class Server(replay.Replay):
         key, address = settings().server_key.get_secret_value(), urlsplit(self.url)
         near = address.hostname in ("localhost", "127.0.0.1", "::1")
         if not self._model:
-            raise WorkshopError("Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it.")
+            raise WorkshopError(
+                say("Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it.")
+            )
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise WorkshopError(f"No server is at {self.url!r}. Next: an address such as http://localhost:11434.")
+            told = say("No server is at {url!r}. Next: an address such as http://localhost:11434.", url=self.url)
+            raise WorkshopError(told)
         if key and address.scheme == "http" and not near:
-            raise WorkshopError(f"{self.url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.")
-        self.whose, self._is_claude = f"{self._model} at {address.netloc}", address.hostname == "api.anthropic.com"
-        self._not = "Amazon Bedrock" if self._is_claude else "Claude"
+            told = say("{url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.", url=self.url)
+            raise WorkshopError(told)
+        self.whose = say("{model} at {place}", model=self._model, place=address.netloc)
+        self._is_claude = address.hostname == "api.anthropic.com"
+        self._names = {"whose": self.whose, "other": "Amazon Bedrock" if self._is_claude else "Claude"}
         bearer = {"authorization": f"Bearer {key}"} if key and not self._is_claude else {}  # some providers want it so
         version = {"anthropic-version": "2023-06-01", "content-type": "application/json"}
         self._headers = {**version, "accept-encoding": "identity", "x-api-key": key or "none", **bearer}
@@ -68,13 +74,14 @@ class Server(replay.Replay):
             shell.events.register("post_run_cell", self._sign)
 
     def __str__(self) -> str:
-        return f"Mode server: {self.whose} answers the prompts, not {self._not}. All else is recorded."
+        return say("Mode server: {whose} answers the prompts, not {other}. All else is recorded.", **self._names)
 
     def _sign(self, *_: Any) -> None:
         if self._answers and replay.active() is self:
-            times = f"{self._answers} times " * (self._answers > 1)
-            notice = "'What to notice' speaks of the recorded answer"
-            print(f"\n[answered {times}by {self.whose}, not by {self._not}; {notice}]")
+            times, names = self._answers, self._names
+            told = say("answered {times} times by {whose}, not by {other}", times=times, **names)
+            told = told if times > 1 else say("answered by {whose}, not by {other}", **names)
+            print("\n" + say("[{told}; 'What to notice' speaks of the recorded answer]", told=told))
         self._answers = 0
 
     def _send(self, event_name: str, request: AWSPreparedRequest, **more: Any) -> AWSResponse:
@@ -91,8 +98,9 @@ class Server(replay.Replay):
             post = AWSRequest("POST", f"{self.url}/v1/messages", self._headers, data, stream_output=True)
             reply = self._http.send(post.prepare())
         except NotReached as error:
-            ways = "start it, correct WORKSHOP_SERVER_URL, or go on with WORKSHOP_MODE=replay."
-            raise WorkshopError(f"There is no server at {self.url}. Next: {ways}") from error
+            none = say("There is no server at {url}.", url=self.url)
+            ways = say("Next: start it, correct WORKSHOP_SERVER_URL, or go on with WORKSHOP_MODE=replay.")
+            raise WorkshopError(f"{none} {ways}") from error
         if reply.status_code != 200:
             return self._refusal(request, reply)
         self._answers += 1
@@ -104,19 +112,21 @@ class Server(replay.Replay):
             return AWSResponse(request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, stream)
         message = _opened(reply.content)
         if not isinstance(message.get("content", ""), list | None):
-            raise WorkshopError(_NO_MESSAGES.format(self.url))
+            raise WorkshopError(say(_NO_MESSAGES, url=self.url))
         answer = messages.response_of(message, started) if by_converse else message
         return replay.response(request.url, {"body": {"json": answer}})
 
     def _refusal(self, request: AWSPreparedRequest, reply: AWSResponse) -> AWSResponse:
         status, told = reply.status_code, _opened(reply.content).get("error", {})
         said = told if isinstance(told, str) else told.get("message", "")  # a string: Ollama's own form
-        said = said or _NO_MESSAGES.format(self.url) * (status in (404, 405))
+        said = said or say(_NO_MESSAGES, url=self.url) * (status in (404, 405))
         code, then = next(rest for words, *rest in _REFUSALS if re.search(words, f"{status}: {said}", re.IGNORECASE))
         # Bedrock has no 529; and botocore would repeat a 500, with which llama-server refuses what it never takes.
-        entry = {"status": {500: 424, 529: 429}.get(status, status), "headers": {"x-amzn-errortype": code}}
-        entry["body"] = {"json": {"message": f"{self.whose} refused the request ({status}): {said} Next: {then}"}}
-        return replay.response(request.url, entry)
+        entry = {"status": {500: 424, 529: 429}.get(status, status)}
+        entry["headers"] = {"x-amzn-errortype": code, replay.REFUSED: "yes"}
+        names = {"whose": self.whose, "status": status, "said": said, "then": say(then)}
+        message = say("{whose} refused the request ({status}): {said} Next: {then}.", **names)
+        return replay.response(request.url, entry | {"body": {"json": {"message": message}}})
 
     def _events(self, reply: AWSResponse) -> Iterator[Json]:
         """What the stream says, event by event; `WorkshopError` for an error in it, or an end before its time."""
@@ -125,12 +135,13 @@ class Server(replay.Replay):
             kind = event.get("type", "ping")
             if kind.endswith("error"):  # Anthropic's form, or llama-server's, which has no "error" around it
                 said = event.get("error", event).get("message", "")
-                raise WorkshopError(f"{self.whose} refused to go on: {said} Next: {_WAIT}")
+                names = {"whose": self.whose, "said": said, "then": say(_WAIT)}
+                raise WorkshopError(say("{whose} refused to go on: {said} Next: {then}.", **names))
             if kind != "ping":
                 yield event
             if kind == "message_stop":
                 return
-        raise WorkshopError(f"The answer of {self.whose} broke off. Next: {_WAIT}")
+        raise WorkshopError(say("The answer of {whose} broke off. Next: {then}.", whose=self.whose, then=say(_WAIT)))
 
 
 def _opened(text: bytes) -> Json:

@@ -9,10 +9,11 @@ from typing import Any
 from PIL import Image
 
 from helpers import clients
+from helpers.language import N_, say
 from helpers.server import LARGER
 
 _FILLER = "The quick brown fox jumps over the lazy dog, and the dog looks on. " * 600  # about 9,000 tokens
-_JSON = "lesson 01 asks for JSON: expect repairs, or choose another model"
+_JSON = N_("lesson 01 asks for JSON: expect repairs, or choose another model")
 
 
 def _row(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str, str]:
@@ -27,14 +28,23 @@ def _row(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str, s
     tokens = response["usage"]["totalTokens"] - response["usage"]["outputTokens"]
     is_read = name == "context" and tokens > len(_FILLER) / 6  # a small model may forget what it has read
     is_fine = is_read or re.search(wanted, text, re.DOTALL | re.IGNORECASE)
-    return name, f"{text[:40]!r}; {tokens:,} tokens were read", "" if is_fine else to_do
+    return (
+        name,
+        say("{text!r}; {tokens:,} tokens were read", text=text[:40], tokens=tokens),
+        "" if is_fine else say(to_do),
+    )
 
 
 # Name, question, what the answer must hold, what to do else; in the order in which it fails.
 _QUESTIONS = (
-    ("answer", "Answer with the one word ok.", r"\S", "an empty answer: choose another model"),
-    ("context", f"The word is juniper. {_FILLER}\nWhich word is it? Answer with it alone.", "juniper", LARGER),
-    ("pictures", "Which colour has this picture? One word.", "red", "lesson 01 needs a model that sees pictures"),
+    (N_("answer"), "Answer with the one word ok.", r"\S", N_("an empty answer: choose another model")),
+    (N_("context"), f"The word is juniper. {_FILLER}\nWhich word is it? Answer with it alone.", "juniper", LARGER),
+    (
+        N_("pictures"),
+        "Which colour has this picture? One word.",
+        "red",
+        N_("lesson 01 needs a model that sees pictures"),
+    ),
     ("JSON", 'Answer with this JSON object, nothing else: {"defects": []}', r'\{\s*"defects":\s*\[.*\]\s*\}', _JSON),
 )
 CHECKS: dict[str, Callable[[], tuple[str, str, str]]] = {name: partial(_row, name, *rest) for name, *rest in _QUESTIONS}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from helpers.errors import WorkshopError
+from helpers.language import say
 from helpers.models import COUNTS
 from helpers.replay.recording import Json
 
@@ -19,7 +20,8 @@ _LIMITS = {"temperature": "temperature", "topP": "top_p", "stopSequences": "stop
 def request_of(converse: Json) -> Json:
     """The body of POST /v1/messages, without a model, for the body of a Converse call."""
     for name in sorted({"guardrailConfig", "promptVariables"} & converse.keys()):
-        raise WorkshopError(f"{name} is a part of Amazon Bedrock: it works in live mode only. Leave it out here.")
+        told = say("{name} is a part of Amazon Bedrock: it works in live mode only. Leave it out here.", name=name)
+        raise WorkshopError(told)
     limits, tools, wanted = (converse.get(name, {}) for name in ("inferenceConfig", "toolConfig", "outputConfig"))
     body = {"max_tokens": limits.get("maxTokens", 4096)}
     body |= {there: limits[here] for here, there in _LIMITS.items() if here in limits}
@@ -63,7 +65,8 @@ def _block(part: Json) -> Json:
             return {"type": "redacted_thinking", "data": base64.b64decode(data).decode()}
         case {"reasoningContent": {"reasoningText": {"text": text, **more}}}:
             return {"type": "thinking", "thinking": text, "signature": more.get("signature", "")}
-    raise WorkshopError(f"A part of kind {next(iter(part))} works in live mode only. Here: text, pictures and tools.")
+    told = say("A part of kind {kind} works in live mode only. Here: text, pictures and tools.", kind=next(iter(part)))
+    raise WorkshopError(told)
 
 
 def response_of(message: Json, started: float) -> Json:
