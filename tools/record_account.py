@@ -7,6 +7,7 @@ written from the service's API model, and each entry says so (`api-model`). Then
 the notebooks print.
 """
 
+import itertools
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.knowledge_base.workshop import RECORDED_ID
-from helpers.replay.recording import Recording
+from helpers.replay.recording import Recording, key
 from helpers.settings import Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
@@ -25,6 +26,7 @@ from tools.recorder import save
 from tools.run import line
 
 LESSONS = ("03_create_knowledge_base", "99_clean_up")
+EDITIONS = ("", "zh")
 STORES = ("opensearch", "s3vectors")
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 DAY = "2026-11-22"
@@ -36,20 +38,23 @@ _REQUEST = re.compile(r"<(RequestId|HostId)>[^<]*<")
 
 
 def main(target: Path = RECORDINGS) -> int:
-    """Record both lessons for both stores into the folder `target`; 1 if a run failed or left something."""
-    for store in STORES:
+    """Record both lessons for both stores, in both editions, into `target`; 1 if a run failed or left something."""
+    for edition, store in itertools.product(EDITIONS, STORES):
         with tempfile.TemporaryDirectory() as folder:
-            outcomes, left, _ = run(store, Path(folder), record=True)
+            outcomes, left, _ = run(store, Path(folder), edition, record=True)
             print(*map(line, outcomes), sep="\n")
             if left or any(outcome.error for outcome in outcomes):
                 print(f"left behind: {left}")
                 return 1
             for lesson in LESSONS:
-                keep(Recording(Path(folder) / f"{lesson}.{store}.new.json"), target / f"{lesson}.{store}.json")
+                fresh = Recording(Path(folder) / edition / f"{lesson}.{store}.new.json")
+                keep(fresh, target / edition / f"{lesson}.{store}.json")
     return 0
 
 
-def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
+def run(
+    store: str, folder: Path, edition: str = "", record: bool = False
+) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
     """Both lessons live, one after the other; what the account holds at the end, and the rules that were met."""
     with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]])) as service:
         env = {
@@ -64,18 +69,29 @@ def run(store: str, folder: Path, record: bool = False) -> tuple[list[Outcome], 
         # Nothing takes time there, so nobody waits.
         before = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
         before += "\nfrom tools import recorder; recorder.install()" if record else ""
-        outcomes = [execute(FOLDER / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
+        outcomes = [execute(FOLDER / edition / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
         return outcomes, service.left(), service.account.rules.met
 
 
 def keep(fresh: Recording, path: Path) -> None:
-    """Save `fresh` at `path`, its entries marked with where they come from."""
+    """Save `fresh` at `path`, its entries each marked with its origin; in Chinese only what is not as in English."""
     for entry in fresh.entries:
         found = entry["body"].get("json", {}).get("retrievalResults")  # an empty answer is the service's way
         entry["origin"] = "index" if found else "api-model"
         entry["body"] = _steady(entry["body"])
     fresh.date = DAY
-    save(fresh, path)
+    if path.parent.name in EDITIONS[1:]:
+        here, there = (_by_key(each) for each in (fresh.entries, Recording(RECORDINGS / path.name).entries))
+        fresh.entries = [entry for entry in fresh.entries if here[key(entry)] != there.get(key(entry))]
+    if fresh.entries:
+        save(fresh, path)
+
+
+def _by_key(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        found.setdefault(key(entry), []).append(entry)
+    return found
 
 
 def _steady(body: dict[str, Any]) -> dict[str, Any]:

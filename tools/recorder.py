@@ -43,6 +43,7 @@ class Record(replay.Live):
         """A `WorkshopError` if another process records the same notebook."""
         folder = settings().recordings_dir
         self.path = folder / f"{name}.new.json"
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # the Chinese edition has a folder of its own
         _lock(self.path)
         self.path.unlink(missing_ok=True)  # of a run that was cut
         self.recording = Recording(self.path)
