@@ -5,8 +5,8 @@ LEARN  := @PYTHON="$(PYTHON)" sh tools/make_env.sh run
 DEV    := @PYTHON="$(PYTHON)" sh tools/make_env.sh dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest boards exercises chinese picture costs record \
-	server-test bench lock clean
+.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest font boards exercises chinese picture \
+	costs record server-test bench lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -46,9 +46,13 @@ outputs: ## run the notebooks offline and store their outputs
 letters: setup ## fetch Amazon's original shareholder letters
 	@$(BIN)/python -m tools.fetch_letters
 
-letters-digest: ## build the digest PDFs from data/letters/source
+letters-digest: ## build the digest PDFs from their Markdown, English and Chinese
 	$(DEV)
 	@$(BIN)/python data/letters/make_digests.py
+
+font: ## cut the font of the Chinese edition from Noto Sans CJK
+	$(DEV)
+	@$(BIN)/python data/fonts/make_font.py
 
 boards: ## draw the circuit boards of data/boards
 	$(DEV)

@@ -230,3 +230,13 @@ def test_chinese_questions_over_english_letters(report, monkeypatch):
     assert len(QUESTIONS) >= 40 and figure >= 0.80
     monkeypatch.setattr(module, "english_words", lambda text: "")  # a control: without the dictionary
     assert hits(index, QUESTIONS) < 0.5
+
+
+def test_chinese_questions_over_chinese_letters(report):
+    rows = json.loads((ROOT / "tests" / "questions_chinese_letters.json").read_text(encoding="utf-8"))
+    index = open_index(ROOT / "data" / "letters" / "zh")
+    figure = hits(index, rows)
+    report(f"Retrieve offline, {len(rows)} Chinese questions over the Chinese digests: hit@5 {figure:.3f}")
+    assert len(rows) >= 44 and figure >= 0.90
+    others = [row | {"question": other["question"]} for row, other in zip(rows, rows[20:] + rows[:20], strict=True)]
+    assert hits(index, others) < 0.5  # a control: the question of another row

@@ -5,8 +5,8 @@
     python -m tools.chinese check    say what is missing, fuzzy or broken; the exit code is then 1
 
 Names of catalogs may follow: 04_financial_rag, README, helpers. A Chinese cell is the English cell with some of its
-strings exchanged, so nobody writes code in Chinese. Words with two letters or more after each other, two in a row, are
-taken for words to read; a single word joins by an entry that is added to the catalog by hand.
+strings and its comments exchanged, so nobody writes code in Chinese. A string with two words in a row is taken for
+something to read; another joins by an entry that is added to the catalog by hand.
 """
 
 import ast
@@ -15,8 +15,10 @@ import json
 import os
 import re
 import sys
+import tokenize
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ Say = Callable[[str, str], str]  # English, context -> Chinese
 _PARSER = MarkdownIt("commonmark").enable("table")
 _LETTERS = re.compile(r"[A-Za-z]{2}")
 _TWO_WORDS = re.compile(r"[A-Za-z'’]{2,}[,.:;)?]*\s+\(?[A-Za-z{*]|\}[,:;)]*\s+[a-z]{2}|[a-z]{2,}:?\s+\{|\*\*[A-Za-z]")
-_LITERAL = re.compile(r'([fF]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
+_LITERAL = re.compile(r'([fFrR]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
 
 
 # Markdown
@@ -95,10 +97,23 @@ def literals(source: str) -> list[tuple[int, int, str]]:
     return sorted(found)
 
 
+def comments(source: str) -> list[tuple[int, int, str]]:
+    """The same of each comment, without its `# `; what a starter says is code."""
+    found, lines = [], [0]
+    for line in source.splitlines(keepends=True):
+        lines.append(lines[-1] + len(line))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not token.string.startswith("# starter:"):
+            start, end = (len(source[: lines[row - 1] + column].encode()) for row, column in (token.start, token.end))
+            found.append((start + 2, end, token.string[2:]))
+    return found
+
+
 def exchanged(source: str, say: Say) -> str:
-    """The cell with its strings exchanged; `ValueError` if anything but words would change."""
+    """The cell with its strings and comments exchanged; `ValueError` if anything but words would change."""
+    source = re.sub(r"(?<=# starter: )\S.*", lambda code: _starter(code[0], say), source)
     new = source.encode()
-    for start, end, body in reversed(literals(source)):
+    for start, end, body in sorted([*literals(source), *comments(source)], reverse=True):
         new = new[:start] + say(body, CODE).encode() + new[end:]
     try:
         same = skeleton(source) == skeleton(new.decode())
@@ -107,6 +122,12 @@ def exchanged(source: str, say: Say) -> str:
     if not same:
         raise ValueError(f"a translation changes the code of this cell:\n{new.decode()}")
     return new.decode()
+
+
+def _starter(code: str, say: Say) -> str:
+    with suppress(SyntaxError):  # a line of several
+        return exchanged(code, say)
+    return code
 
 
 class _Blank(ast.NodeTransformer):
@@ -173,7 +194,7 @@ def relinked(text: str, path: Path) -> str:
 
     def moved(found: re.Match[str]) -> str:
         there = Path(os.path.normpath(path.parent / found[1]))
-        edition = there in GUIDES.values() or there.suffix == ".ipynb"
+        edition = there in GUIDES.values() or there.suffix == ".ipynb" or there.name in (*WORDS, "questions.json")
         return f"]({os.path.relpath(target(there) if edition else there, target(path).parent)}{found[2]})"
 
     return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)([^)]*)\)", moved, text)
@@ -189,7 +210,7 @@ def catalog(name: str) -> Catalog:
 def store(name: str, what: Catalog) -> None:
     """Write a catalog without a date and without line numbers, so that only words make a difference."""
     out = io.BytesIO()
-    write_po(out, what, width=0, no_location=True, ignore_obsolete=True, include_previous=True)
+    write_po(out, what, width=0, no_location=True, ignore_obsolete=True)
     text = re.sub(r"\A(#.*\n)+", "", out.getvalue().decode().lstrip("\n"))
     dropped = "Project-Id|Report-Msgid|POT-Creation|PO-Revision|Last-Translator|Language-Team|Generated-By|Plural-Forms"
     LOCALE.mkdir(parents=True, exist_ok=True)
@@ -215,12 +236,18 @@ def template(name: str, old: Catalog) -> Catalog:
                 for *_, words in units(text):
                     if _LETTERS.search(words):
                         found.add(words)
+            elif kind == "json":
+                found_in_code(found, old, strings(json.loads(text)), ())
             else:
-                bodies = strings(json.loads(text)) if kind == "json" else (body for *_, body in literals(text))
-                for body in bodies:
-                    if shown(body) or old.get(body, CODE):
-                        found.add(body, context=CODE)
+                parts = ([body for *_, body in each] for each in (literals(text), comments(text)))
+                found_in_code(found, old, *parts)
     return found
+
+
+def found_in_code(found: Catalog, old: Catalog, words: Iterable[str], always: Iterable[str]) -> None:
+    """Add what is shown of `words`, and all of `always`."""
+    for body in [*always, *(each for each in words if shown(each) or old.get(each, CODE))]:
+        found.add(body, context=CODE)
 
 
 def texts(path: Path) -> Iterator[tuple[str, str]]:
@@ -322,7 +349,7 @@ def broken(message: Message) -> Iterator[str]:
     if "您" in chinese:
         yield "您: write 你"
     words = re.sub(r"`[^`]*`|\]\([^)]*\)|\{[^{}]*\}", " ", english)
-    for term, known in glossary().items():
+    for term, known in () if chinese == english else glossary().items():  # a key of the program stays as it is
         if re.search(rf"\b{term}(?:s|ed|ing)?\b", words, re.IGNORECASE) and not any(each in chinese for each in known):
             yield f"{term} is {' or '.join(known)}"
     if message.context != CODE:

@@ -19,9 +19,11 @@ from helpers.replay.chinese import english_words, synonyms
 
 BUCKET = "claude-workshop-letters"
 CHARACTERS, OVERLAP = 1500, 400  # of a passage, about 300 tokens as in 03; shared with the one before
+WIDE = 3  # a Chinese character counts for so many: in the digests it says as much as 3.5 letters of English
 DIMENSIONS, FITTED = 100, 2000  # of the latent space; passages at most that it is fitted on
 FEATURES = 50_000  # the most frequent words and pairs, and as many runs of letters: a bound for large folders
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # scripts without spaces: each character counts as a word
+MARKS = "\u3000-\u303f\uff00-\uffef“”…—"  # their punctuation
 _ENDS = [r"(?<=[.!?])[”’\"')\]]*\s+(?=[A-Z“‘\"'($€£\d•◦])", r"(?<=[。！？])", r"\s", ""]  # where a passage may end
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "equals": operator.eq,
@@ -51,7 +53,7 @@ class Index:
         words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english", token_pattern=word, **common)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), **common)  # German is near Germany
         self.skipped: dict[str, str] = {}
-        self._size = {"chunk_size": characters, "chunk_overlap": overlap}
+        self._size: dict[str, Any] = {"chunk_size": characters, "chunk_overlap": overlap, "length_function": _length}
         self._known = words.build_analyzer()
         self._hits = [_hit(*each) for file in files for each in self._passages(file) if self._known(each[2])]
         if not self._hits:
@@ -127,7 +129,7 @@ class Index:
         splitter = RecursiveCharacterTextSplitter(_ENDS, **self._size, is_separator_regex=True, keep_separator="end")
         for number, page in enumerate(pages, 1):  # pages count from 1
             text = re.sub(r"(-|\ufffe)\s*\n(?=[a-z])|\ufffe", "-", page)  # \ufffe: a hyphen at the end of a line
-            text = " ".join(text.replace("\0", " ").split())
+            text = " ".join(_unbroken(text.replace("\0", " ")).split())
             yield from ((name, number, passage) for passage in splitter.split_text(text))
 
 
@@ -144,6 +146,17 @@ def open_index(folder: Path) -> Index:
 @lru_cache(maxsize=2)
 def _built(files: tuple[Path, ...], changed: tuple[tuple[int, int], ...]) -> Index:
     return Index(files)
+
+
+def _length(text: str) -> int:
+    return len(text) + (WIDE - 1) * len(re.findall(f"[{CJK}]", text))
+
+
+def _unbroken(page: str) -> str:
+    """A page where Chinese goes on without a space below a full line; below a heading or a row the space stays."""
+    full = 0.7 * max(map(_length, page.splitlines()), default=0)
+    ends = rf"(.*[{CJK}{MARKS}])\s*\n\s*(?=[{CJK}{MARKS}])"
+    return re.sub(ends, lambda line: line[1] if _length(line[1]) > max(full, len(line[1])) else line[0], page)
 
 
 def _plain(text: str) -> str:
