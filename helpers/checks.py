@@ -60,7 +60,8 @@ def live() -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = [f"| {say(row.name)} | {row.found} | {row.to_do or say('ok')} |" for row in rows]
+    ok = say("ok")
+    lines = [f"| {say(row.name)} | {row.found} | {row.to_do or ok} |" for row in rows]
     return "\n".join([say("| | found | ok, or what to do |"), "|---|---|---|", *lines])
 
 

@@ -66,7 +66,7 @@ def settings() -> Settings:
     except UnicodeDecodeError as error:
         where = {"file": _env_file(), "reason": error.reason, "start": error.start}
         told = say("{file} is not UTF-8 text ({reason} at byte {start}).", **where)
-        raise WorkshopError(f"{told} {say('Save it as UTF-8, or copy .env.example again.')}") from error
+        raise WorkshopError(told + " " + say("Save it as UTF-8, or copy .env.example again.")) from error
     except ValidationError as error:
         problem = error.errors()[0]
         wrong = {"name": PREFIX + str(problem["loc"][0]).upper(), "value": problem["input"], "problem": problem["msg"]}

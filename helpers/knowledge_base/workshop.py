@@ -47,7 +47,7 @@ class Workshop:
         here = {N_("account"): self.account, N_("region"): self.region, N_("store"): self.store}
         known = state.read()
         if not wanted and not known and (not new or state.ids()):
-            raise WorkshopError(f"{say('There is neither workshop.json nor WORKSHOP_ID.')} {state.offer()}")
+            raise WorkshopError(say("There is neither workshop.json nor WORKSHOP_ID.") + f" {state.offer()}")
         self.names = Names(wanted or (known.id if known else secrets.token_hex(4)))
         bucket = self._asked("bucket")
         _compare({"region": bucket.region} if bucket else {}, here)
@@ -88,7 +88,7 @@ class Workshop:
         made = made if isinstance(made, str) else self.names.common
         if kind == "knowledge base":
             state.write(self._state.model_copy(update={"knowledge_base_id": made}))  # the next lessons ask it
-        print(f"{say(kind)}: {say('there already') if one else say('created')}")
+        print(f"{say(kind)}:", say("there already") if one else say("created"))
         return made
 
     def _own(self, kind: str) -> Thing | None:
@@ -120,7 +120,7 @@ class Workshop:
             if one and one.owner == self.names.id:
                 self._remove(one)
             else:
-                print(f"{say(kind)}: {one.state if one and one.owner == UNKNOWN else say('none')}")
+                print(f"{say(kind)}:", one.state if one and one.owner == UNKNOWN else say("none"))
 
     def _ours(self, kind: str) -> Thing | None:
         one = find(kind, self.names)
