@@ -56,7 +56,7 @@ def run(
     store: str, folder: Path, edition: str = "", record: bool = False
 ) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
     """Both lessons live, one after the other; what the account holds at the end, and the rules that were met."""
-    with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]])) as service:
+    with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]]), edition=edition) as service:
         env = {
             **environment("live"),
             **service.environment(),

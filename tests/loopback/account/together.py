@@ -76,8 +76,8 @@ def _session(key: str, secret: str, region: str) -> boto3.Session:
 
 
 @contextlib.contextmanager
-def together(account: Account, *faults: On, off: Iterable[int] = ()) -> Iterator[Together]:
-    """Empty moto and start the loopback service with it and `account`.
+def together(account: Account, *faults: On, off: Iterable[int] = (), edition: str = "") -> Iterator[Together]:
+    """Empty moto and start the loopback service with it and `account`; what is found is from the letters of `edition`.
 
     Rules of the service numbered in `off` do not hold. Faults meet calls of all ("iam.CreateRole"). moto keeps its
     state in this process, so there can be one at a time; with the same seed it draws the same ids in every run.
@@ -92,7 +92,7 @@ def together(account: Account, *faults: On, off: Iterable[int] = ()) -> Iterator
         account.caller = _iam().create_user("us-east-1", "learner").arn
         key = _iam().create_access_key("learner")
         account.endpoint, account.objects, account.trust, account.linked = service.url, objects, trust, linked
-        account.retrieve = open_index(settings().letters_dir).retrieve
+        account.retrieve = open_index(settings().letters_dir / edition).retrieve
         yield Together(account, service, (key.access_key_id, key.secret_access_key))
     os.environ.pop("MOTO_ACCOUNT_ID")
 
