@@ -45,7 +45,7 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     nothing came at all.
     """
     if at_most < 1:
-        raise WorkshopError(say("at_most is {at_most}: at least one call must be in flight.", at_most=at_most))
+        raise WorkshopError("at_most is {at_most}: at least one call must be in flight.", at_most=at_most)
     wanted = list(dict.fromkeys(items))
     waiting = deque(item for item in wanted if item not in results)
     done = queue.SimpleQueue[bool]()  # True: one more item; False: one worker less

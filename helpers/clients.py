@@ -15,7 +15,6 @@ from botocore.parsers import ResponseParserError
 
 from helpers import replay
 from helpers.errors import WorkshopError
-from helpers.language import say
 from helpers.settings import settings
 
 REPLAY_REGION = "us-east-1"
@@ -116,7 +115,7 @@ def region() -> str:
     try:
         named = named or botocore.session.Session().get_config_variable("region")
     except BotoCoreError as error:
-        raise WorkshopError(say("{error} Correct AWS_PROFILE or ~/.aws/config.", error=error)) from error
+        raise WorkshopError("{error} Correct AWS_PROFILE or ~/.aws/config.", error=error) from error
     if not named:
-        raise WorkshopError(say("No AWS region is set. Put WORKSHOP_REGION=us-east-1 (or your region) into .env."))
+        raise WorkshopError("No AWS region is set. Put WORKSHOP_REGION=us-east-1 (or your region) into .env.")
     return str(named)

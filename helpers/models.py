@@ -137,11 +137,9 @@ def resolve(alias: str = "") -> Model:
         offered = sorted({name.partition(".")[0] for name in own if not name.startswith("anthropic.")})
         told = {"model": wanted, "where": where, "region": clients.region(), "there": ", ".join(offered) or say("none")}
         raise WorkshopError(
-            say(
-                "{model} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in {region}: "
-                "{there}. Choose one of those, or another model.",
-                **told,
-            )
+            "{model} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in {region}: "
+            "{there}. Choose one of those, or another model.",
+            **told,
         )
     status = life.get(wanted, {}).get("status", "ACTIVE")
     return Model(wanted, min(own, key=_preference), status, ends, served=settings().mode == "server")

@@ -44,11 +44,10 @@ def knowledge_base_id() -> str:
 
         found = getattr(state.read(), "knowledge_base_id", "")
     if not found:
-        told = say(
+        raise WorkshopError(
             "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "
             "into .env: WORKSHOP_KNOWLEDGE_BASE_ID=..."
         )
-        raise WorkshopError(told)
     replay.active().stand_in(found, REPLAY_KNOWLEDGE_BASE)
     return found
 

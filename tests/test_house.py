@@ -10,9 +10,9 @@ from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
 LINES, FILES, LONGEST = 2650, 24, 220
-SERVER_LINES, SERVER_FILES = 325, 3
+SERVER_LINES, SERVER_FILES = 300, 3
 # The rooms, from the ground up; a module may import from its own room and from those before it.
-ROOMS = ("errors", "language", "settings", "replay", "clients", "models", "explain")
+ROOMS = ("language", "errors", "settings", "replay", "clients", "models", "explain")
 ROOMS += ("knowledge_base", "retrieval", "workshop")
 LOADS = """
 import sys, json, matplotlib

@@ -47,9 +47,9 @@ STAYS = {
 
 
 def marked(tree: ast.AST) -> list[ast.Call]:
-    """The calls of `say` and of the marker."""
+    """The calls of `say`, of the marker, and of the error that says its text."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return [call for call in calls if getattr(call.func, "id", "") in ("say", "N_")]
+    return [call for call in calls if getattr(call.func, "id", "") in ("say", "N_", "WorkshopError")]
 
 
 def literals_of(tree: ast.AST) -> set[str]:

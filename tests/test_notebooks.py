@@ -21,7 +21,7 @@ from tools.notebooks import FOLDER, METADATA, all_notebooks, environment, execut
 MEDIAN = {
     "01_pcb_defect_inspection": 12,
     "02_coding_tutor": 9,
-    "03_create_knowledge_base": 9,
+    "03_create_knowledge_base": 10,
     "04_financial_rag": 7,
     "05_trust_the_answer": 11,
 }

@@ -221,7 +221,7 @@ def template(name: str, old: Catalog) -> Catalog:
     """Every unit of English of one catalog, in reading order, without its translation."""
     found = Catalog(locale="zh")
     if name == "helpers":
-        marks = {"say": None, "N_": None}
+        marks = dict.fromkeys(("say", "N_", "WorkshopError"))
         for _, _, text, _, _ in extract_from_dir(ROOT / "helpers", [("**.py", "python")], keywords=marks):
             found.add(text)
         failures = tomllib.loads((ROOT / "data/words/failures.toml").read_text(encoding="utf-8"))

@@ -88,7 +88,7 @@ def main() -> int:
     with serving(program) as url:
         print(shown(lesson("00_setup_check", url)[0])[-1])
         outcome, errors = lesson(LESSON, url)
-    answers = [cell for cell in outcome.notebook.cells if "[answered" in str(cell.get("outputs"))]
+    answers = [cell for cell in outcome.notebook.cells if " answered by " in str(cell.get("outputs"))]
     print(*(f"--- an answer:\n{text}" for text in shown(outcome)[:3:2]), "--- the control, with no server:", sep="\n")
     _, missing = lesson(LESSON, url)
     return int(bool(errors) or not answers or not missing)

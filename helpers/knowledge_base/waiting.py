@@ -43,7 +43,8 @@ def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ())
     told = [say("{name}: nothing has changed for {minutes:.0f} minutes.", name=name, minutes=looks * EVERY / 60)]
     told += [say("The service says: {reason}", reason=why[-1])] if why else []
     told += [say("Look at it in the AWS console, or run this cell again to go on waiting.")]
-    raise WorkshopError(" ".join(told))
+    whole = " ".join(told)
+    raise WorkshopError(whole)
 
 
 def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
         now: str = found["status"]
         if now != done and now not in going_on:
             why = "; ".join([*found.get("failureReasons", []), found.get("failureMessage", "")]).strip("; ")
-            told = say(
+            raise WorkshopError(
                 "{name} is {state}, expected {done}. The service says: {why}. Correct that and run this cell again; "
                 "99_clean_up removes what is there.",
                 name=say(name),
@@ -64,7 +65,6 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
                 done=done,
                 why=why or say("no reason"),
             )
-            raise WorkshopError(told)
         return now == done, now
 
     until(name, state)

@@ -25,12 +25,11 @@ _BUSY = re.compile("NotFound|NoSuch|Conflict|OperationAborted|BucketNotEmpty|Con
 def agree(flag: str, agreed: bool) -> None:
     """Live, `WorkshopError` unless the learner `agreed` by setting `flag` in the cell."""
     if not (replay.active().offline or agreed):
-        told = say(
+        raise WorkshopError(
             "Nothing was made, nothing was removed. If you agree, set {flag} = True in this cell (or "
             "WORKSHOP_AGREE=true in .env) and run it again.",
             flag=flag,
         )
-        raise WorkshopError(told)
 
 
 class Workshop:
@@ -76,12 +75,11 @@ class Workshop:
             if code_of(error) == "BucketAlreadyExists":
                 raise self._taken(kind) from error
             if kind == "role" and code_of(error) == "NoSuchEntity":
-                told = say(
+                raise WorkshopError(
                     "The policy claude-workshop-boundary, the limit to what the role may do, is missing here. "
                     "An administrator makes it once, in the workshop's folder: aws iam create-policy --policy-name "
                     "claude-workshop-boundary --policy-document file://data/policies/boundary.json"
-                )
-                raise WorkshopError(told) from error
+                ) from error
             if not _THERE.search(code_of(error)) or not (same := self._own(kind)):
                 raise
             made = same.id
@@ -132,13 +130,12 @@ class Workshop:
         def look() -> tuple[bool, str]:
             one = self._ours(first.kind)
             if one and one.state == "DELETE_UNSUCCESSFUL" and tried:
-                told = say(
+                raise WorkshopError(
                     "{kind} {name} could not be removed. It says: {reason}",
                     kind=one.shown,
                     name=one.name,
                     reason=one.reason,
                 )
-                raise WorkshopError(told)
             if one and one.state not in ("CREATING", "UPDATING", "DELETING"):
                 tried.append(say("it was asked to be deleted."))
                 try:
@@ -179,7 +176,7 @@ def _compare(before: dict[str, str], now: dict[str, str]) -> None:
         was = before.get(what) or value
         if value and was != value:
             shown = (say("another one"), say("this one")) if what == "account" else (was, value)
-            told = say(
+            raise WorkshopError(
                 "This workshop was made with {what} {before} (workshop.json or its bucket say so), credentials and "
                 "settings say {now}. Nothing was made, nothing was removed. Go back to the former; to begin another "
                 "workshop, remove this one there with 99_clean_up first.",
@@ -187,4 +184,3 @@ def _compare(before: dict[str, str], now: dict[str, str]) -> None:
                 before=shown[0],
                 now=shown[1],
             )
-            raise WorkshopError(told)

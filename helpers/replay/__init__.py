@@ -150,7 +150,7 @@ def choose(mode: Live) -> None:
 def active() -> Live:
     """Who answers; `WorkshopError` before `workshop.start` has chosen."""
     if _active is None:
-        raise WorkshopError(say("Nobody answers yet. Run the set-up cell first: workshop.start('<notebook>')."))
+        raise WorkshopError("Nobody answers yet. Run the set-up cell first: workshop.start('<notebook>').")
     return _active
 
 

@@ -81,16 +81,13 @@ class Index:
         wanted = settings.pop("filter", None)
         others = settings.keys() | (params.keys() & {"guardrailConfiguration", "userContext"})
         if others:
-            raise WorkshopError(
-                say("The offline index has no {names}: leave it out, or go live.", names=", ".join(others))
-            )
+            raise WorkshopError("The offline index has no {names}: leave it out, or go live.", names=", ".join(others))
         fits = isinstance(question, str) and 1 <= count <= 100 and first.isdecimal()
         if not (fits and kind in ("HYBRID", "SEMANTIC")):
-            told = say(
+            raise WorkshopError(
                 "Give a question as text, numberOfResults 1 to 100, overrideSearchType HYBRID or SEMANTIC, "
                 "a nextToken as it came."
             )
-            raise WorkshopError(told)
         scores = enumerate(self._scores(question, kind))
         ranked = sorted((-score, number) for number, score in scores if score > 0)
         found = [self._hits[number] | {"score": -score} for score, number in ranked]
@@ -137,8 +134,9 @@ def open_index(folder: Path) -> Index:
     """The index of the PDFs in `folder`, built once, and again when one of them has changed."""
     files = [file for file in folder.glob("[!.]*") if file.suffix.lower() == ".pdf" and file.exists()]
     if not files:
-        told = say("There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.", folder=folder)
-        raise WorkshopError(told)
+        raise WorkshopError(
+            "There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.", folder=folder
+        )
     files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
     return _built(tuple(files), tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
@@ -184,12 +182,14 @@ def _matches(wanted: dict[str, Any], metadata: dict[str, Any]) -> bool:
         return (all if name == "andAll" else any)(_matches(part, metadata) for part in value)
     if name not in _OPERATORS:
         known = ", ".join(["andAll", "orAll", *_OPERATORS])
-        told = say("A filter has one operator, here: {name}. Offline there are {known}.", name=name, known=known)
-        raise WorkshopError(told)
+        raise WorkshopError(
+            "A filter has one operator, here: {name}. Offline there are {known}.", name=name, known=known
+        )
     if value["key"] not in metadata:
         return name in ("notEquals", "notIn")
     try:
         return _OPERATORS[name](metadata[value["key"]], value["value"])
     except (TypeError, AttributeError) as error:
-        told = say("The filter compares {name} with a wrong type: {error}", name=value["key"], error=error)
-        raise WorkshopError(told) from error
+        raise WorkshopError(
+            "The filter compares {name} with a wrong type: {error}", name=value["key"], error=error
+        ) from error

@@ -50,12 +50,10 @@ class Recording:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise WorkshopError(
-                say(
-                    "{file} is not a recording ({problem}). Restore it: git checkout {name}.",
-                    file=path,
-                    problem=problem,
-                    name=path.name,
-                )
+                "{file} is not a recording ({problem}). Restore it: git checkout {name}.",
+                file=path,
+                problem=problem,
+                name=path.name,
             ) from error
         if self.shared and not self.entries:
             self.date = self.shared.date

@@ -42,10 +42,7 @@ do rm -rf "$0" && exit; chmod -R u+rwx "$0"; sleep 0.1; done"""
 class _Arrays(dict[str, NDArray[Any]]):
     def __missing__(self, name: str) -> NDArray[Any]:
         raise WorkshopError(
-            say(
-                "The model's program left no {name!r}. Next: ask again for it by name, or take another model.",
-                name=name,
-            )
+            "The model's program left no {name!r}. Next: ask again for it by name, or take another model.", name=name
         )
 
 
@@ -68,9 +65,9 @@ def program(markdown: str) -> str:
     marked = [fence for fence in fences if re.match(r"\W*py(thon3?)?\b", fence.info, re.IGNORECASE)]
     blocks = marked or [fence for fence in fences if not fence.info.strip()]
     if not blocks:
-        raise WorkshopError(say("The answer has no Python code block: ask for the program in one."))
+        raise WorkshopError("The answer has no Python code block: ask for the program in one.")
     if any(fence.map and fence.content.count("\n") != fence.map[1] - fence.map[0] - 2 for fence in blocks):
-        raise WorkshopError(say("The answer stops inside a code block: get the rest of it first."))
+        raise WorkshopError("The answer stops inside a code block: get the rest of it first.")
     return "\n".join(block.content for block in blocks)
 
 

@@ -1,7 +1,4 @@
-"""Mode server: a server of Anthropic's Messages API answers what the cells ask a model on Bedrock.
-
-Be it Ollama, llama-server, LM Studio, vLLM, a provider or Anthropic's own. All else is answered as in replay.
-"""
+"""Mode server: any server of Anthropic's Messages API answers what the cells ask a model; all else is as in replay."""
 
 import json
 import re
@@ -35,6 +32,7 @@ _REFUSALS = (  # what "status: words" hold; Bedrock's word for it (botocore repe
     ("image|mmproj|vision|modal", "ValidationException", N_("choose a model that sees pictures, or a lesson without")),
     ("", "ModelErrorException", N_("read what the server itself printed, or choose another model")),
 )
+_NOBODY = N_("There is no server at {url}. Next: start it, correct WORKSHOP_SERVER_URL, or take WORKSHOP_MODE=replay.")
 _NO_MESSAGES = N_(
     "{url} does not speak Anthropic's Messages API. Next: correct WORKSHOP_SERVER_URL (without /v1/messages). Ollama "
     "speaks it from 0.14 on, LM Studio from 0.4.1, llama-server since December 2025."
@@ -53,15 +51,11 @@ class Server(replay.Replay):
         key, address = settings().server_key.get_secret_value(), urlsplit(self.url)
         near = address.hostname in ("localhost", "127.0.0.1", "::1")
         if not self._model:
-            raise WorkshopError(
-                say("Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it.")
-            )
+            raise WorkshopError("Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it.")
         if address.scheme not in ("http", "https") or not address.hostname:
-            told = say("No server is at {url!r}. Next: an address such as http://localhost:11434.", url=self.url)
-            raise WorkshopError(told)
+            raise WorkshopError("No server is at {url!r}. Next: an address like http://localhost:11434.", url=self.url)
         if key and address.scheme == "http" and not near:
-            told = say("{url} would get your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.", url=self.url)
-            raise WorkshopError(told)
+            raise WorkshopError("{url} gets your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.", url=self.url)
         self.whose = say("{model} at {place}", model=self._model, place=address.netloc)
         self._is_claude = address.hostname == "api.anthropic.com"
         self._names = {"whose": self.whose, "other": "Amazon Bedrock" if self._is_claude else "Claude"}
@@ -78,10 +72,8 @@ class Server(replay.Replay):
 
     def _sign(self, *_: Any) -> None:
         if self._answers and replay.active() is self:
-            times, names = self._answers, self._names
-            told = say("answered {times} times by {whose}, not by {other}", times=times, **names)
-            told = told if times > 1 else say("answered by {whose}, not by {other}", **names)
-            print("\n" + say("[{told}; 'What to notice' speaks of the recorded answer]", told=told))
+            told = N_("[{count} answered by {whose}, not by {other}; 'What to notice' speaks of the recorded answer]")
+            print("\n" + say(told, count=self._answers, **self._names))
         self._answers = 0
 
     def _send(self, event_name: str, request: AWSPreparedRequest, **more: Any) -> AWSResponse:
@@ -98,9 +90,7 @@ class Server(replay.Replay):
             post = AWSRequest("POST", f"{self.url}/v1/messages", self._headers, data, stream_output=True)
             reply = self._http.send(post.prepare())
         except NotReached as error:
-            none = say("There is no server at {url}.", url=self.url)
-            ways = say("Next: start it, correct WORKSHOP_SERVER_URL, or go on with WORKSHOP_MODE=replay.")
-            raise WorkshopError(f"{none} {ways}") from error
+            raise WorkshopError(_NOBODY, url=self.url) from error
         if reply.status_code != 200:
             return self._refusal(request, reply)
         self._answers += 1
@@ -112,7 +102,7 @@ class Server(replay.Replay):
             return AWSResponse(request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, stream)
         message = _opened(reply.content)
         if not isinstance(message.get("content", ""), list | None):
-            raise WorkshopError(say(_NO_MESSAGES, url=self.url))
+            raise WorkshopError(_NO_MESSAGES, url=self.url)
         answer = messages.response_of(message, started) if by_converse else message
         return replay.response(request.url, {"body": {"json": answer}})
 
@@ -124,7 +114,7 @@ class Server(replay.Replay):
         # Bedrock has no 529; and botocore would repeat a 500, with which llama-server refuses what it never takes.
         entry = {"status": {500: 424, 529: 429}.get(status, status)}
         entry["headers"] = {"x-amzn-errortype": code, replay.REFUSED: "yes"}
-        names = {"whose": self.whose, "status": status, "said": said, "then": say(then)}
+        names = {**self._names, "status": status, "said": said, "then": say(then)}
         message = say("{whose} refused the request ({status}): {said} Next: {then}.", **names)
         return replay.response(request.url, entry | {"body": {"json": {"message": message}}})
 
@@ -135,13 +125,13 @@ class Server(replay.Replay):
             kind = event.get("type", "ping")
             if kind.endswith("error"):  # Anthropic's form, or llama-server's, which has no "error" around it
                 said = event.get("error", event).get("message", "")
-                names = {"whose": self.whose, "said": said, "then": say(_WAIT)}
-                raise WorkshopError(say("{whose} refused to go on: {said} Next: {then}.", **names))
+                names = {**self._names, "said": said, "then": say(_WAIT)}
+                raise WorkshopError("{whose} refused to go on: {said} Next: {then}.", **names)
             if kind != "ping":
                 yield event
             if kind == "message_stop":
                 return
-        raise WorkshopError(say("The answer of {whose} broke off. Next: {then}.", whose=self.whose, then=say(_WAIT)))
+        raise WorkshopError("The answer of {whose} broke off. Next: {then}.", whose=self.whose, then=say(_WAIT))
 
 
 def _opened(text: bytes) -> Json:

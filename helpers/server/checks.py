@@ -28,23 +28,15 @@ def _row(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str, s
     tokens = response["usage"]["totalTokens"] - response["usage"]["outputTokens"]
     is_read = name == "context" and tokens > len(_FILLER) / 6  # a small model may forget what it has read
     is_fine = is_read or re.search(wanted, text, re.DOTALL | re.IGNORECASE)
-    return (
-        name,
-        say("{text!r}; {tokens:,} tokens were read", text=text[:40], tokens=tokens),
-        "" if is_fine else say(to_do),
-    )
+    told = say("{text!r}; {tokens:,} tokens were read", text=text[:40], tokens=tokens)
+    return name, told, "" if is_fine else say(to_do)
 
 
 # Name, question, what the answer must hold, what to do else; in the order in which it fails.
 _QUESTIONS = (
     (N_("answer"), "Answer with the one word ok.", r"\S", N_("an empty answer: choose another model")),
     (N_("context"), f"The word is juniper. {_FILLER}\nWhich word is it? Answer with it alone.", "juniper", LARGER),
-    (
-        N_("pictures"),
-        "Which colour has this picture? One word.",
-        "red",
-        N_("lesson 01 needs a model that sees pictures"),
-    ),
+    (N_("pictures"), "Which colour has this picture? One word.", "red", N_("lesson 01 needs a model with eyes")),
     ("JSON", 'Answer with this JSON object, nothing else: {"defects": []}', r'\{\s*"defects":\s*\[.*\]\s*\}', _JSON),
 )
 CHECKS: dict[str, Callable[[], tuple[str, str, str]]] = {name: partial(_row, name, *rest) for name, *rest in _QUESTIONS}

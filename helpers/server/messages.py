@@ -1,7 +1,4 @@
-"""Converse in the words of Anthropic's Messages API, there and back; both sides are the JSON of the wire.
-
-Source: https://docs.anthropic.com/en/api/messages, and botocore's model of bedrock-runtime.
-"""
+"""Converse as JSON of Anthropic's Messages API, there and back; see https://docs.anthropic.com/en/api/messages."""
 
 import base64
 import json
@@ -9,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator
 
 from helpers.errors import WorkshopError
-from helpers.language import say
 from helpers.models import COUNTS
 from helpers.replay.recording import Json
 
@@ -20,8 +16,7 @@ _LIMITS = {"temperature": "temperature", "topP": "top_p", "stopSequences": "stop
 def request_of(converse: Json) -> Json:
     """The body of POST /v1/messages, without a model, for the body of a Converse call."""
     for name in sorted({"guardrailConfig", "promptVariables"} & converse.keys()):
-        told = say("{name} is a part of Amazon Bedrock: it works in live mode only. Leave it out here.", name=name)
-        raise WorkshopError(told)
+        raise WorkshopError("{name} is Amazon Bedrock's own: it works in live mode only. Leave it out here.", name=name)
     limits, tools, wanted = (converse.get(name, {}) for name in ("inferenceConfig", "toolConfig", "outputConfig"))
     body = {"max_tokens": limits.get("maxTokens", 4096)}
     body |= {there: limits[here] for here, there in _LIMITS.items() if here in limits}
@@ -65,8 +60,7 @@ def _block(part: Json) -> Json:
             return {"type": "redacted_thinking", "data": base64.b64decode(data).decode()}
         case {"reasoningContent": {"reasoningText": {"text": text, **more}}}:
             return {"type": "thinking", "thinking": text, "signature": more.get("signature", "")}
-    told = say("A part of kind {kind} works in live mode only. Here: text, pictures and tools.", kind=next(iter(part)))
-    raise WorkshopError(told)
+    raise WorkshopError("A part {kind} works in live mode only. Here: text, pictures and tools.", kind=next(iter(part)))
 
 
 def response_of(message: Json, started: float) -> Json:
