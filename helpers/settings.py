@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import WorkshopError
-from helpers.language import chosen, say
+from helpers.language import N_, chosen, say
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "WORKSHOP_"
@@ -66,14 +66,14 @@ def settings() -> Settings:
         found = Settings(_env_file=_env_file())  # type: ignore[call-arg]
     except UnicodeDecodeError as error:
         where = {"file": _env_file(), "reason": error.reason, "start": error.start}
-        told = say("{file} is not UTF-8 text ({reason} at byte {start}).", **where)
-        raise WorkshopError(told + " " + say("Save it as UTF-8, or copy .env.example again.")) from error
+        told = N_("{file} is not UTF-8 text ({reason} at byte {start}). Save it as UTF-8, or copy .env.example again.")
+        raise WorkshopError(told, **where) from error
     except ValidationError as error:
         problem = error.errors()[0]
         wrong = {"name": PREFIX + str(problem["loc"][0]).upper(), "value": problem["input"], "problem": problem["msg"]}
-        told = say("{name} is {value!r}: {problem}. Correct it in the environment or in .env.", **wrong)
-        raise WorkshopError(told) from error
+        told = N_("{name} is {value!r}: {problem}. Correct it in the environment or in .env.")
+        raise WorkshopError(told, **wrong) from error
     paths = {name: ROOT / it for name, it in found if isinstance(it, Path)}
-    if "letters_dir" not in found.model_fields_set:
+    if paths["letters_dir"] == ROOT / "data" / "letters":
         paths["letters_dir"] /= chosen()  # each edition asks its own documents
     return found.model_copy(update=paths)
