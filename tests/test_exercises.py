@@ -130,7 +130,7 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
     ),
     ("01", "2"): (
         [f'my_words = WORDS["{each}"]' for each in ("a plain question", "one line", "good or bad")]
-        + ['my_words = PROMPTS["en"]["verdict"]'],
+        + ['my_words = VERDICT["verdict"]'],
         [f'my_words = WORDS["{each}"]' for each in ("one word of seven", "reasons, then the word")],
     ),
     ("01", "3"): (
@@ -143,11 +143,14 @@ ANSWERS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
         [MERGED, MERGED.replace("max(left, key=lambda each: iou(box, each[1]), default=0)", NEAR)],
     ),
     ("02", "1"): (
-        [f"pooled, flat = {each}" for each in ("[(4, 32, 32), (8, 16, 16)], 2048", "[(4, 16, 16), (8, 8, 8)], 64")]
-        + ["pooled, flat = [16, 8], 512"],
         [
-            "pooled, flat = [[4, 16, 16], [8, 8, 8]], 8 * 8 * 8",
-            "pooled, flat = [(c, 64 // c, 64 // c) for c in (4, 8)], 512",
+            'pooled, flat = "4 x 32 x 32, 8 x 16 x 16", "2048"',
+            'pooled, flat = "4 x 16 x 16, 8 x 8 x 8", "64"',
+            'pooled, flat = "16, 8", "512"',
+        ],
+        [
+            'pooled, flat = "4x16x16,8x8x8", "512"',
+            'pooled, flat = ", ".join(f"{c} x {64 // c} x {64 // c}" for c in (4, 8)), f"{8 * 8 * 8}"',
         ],
     ),
     ("02", "2"): (
