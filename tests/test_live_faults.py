@@ -59,7 +59,7 @@ FAULTS = {
     "garbled": [On(garbled())],
     "empty": [On(garbled(""))],
 }
-# Back-offs are not slept and few, and a read waits for 2 seconds: what is tested is what comes of it.
+# Back-offs are not slept, and a read waits for 2 seconds: what is tested is what comes of it.
 FAST = """
 import types, botocore.endpoint
 from helpers import clients, replay
@@ -67,7 +67,6 @@ botocore.endpoint.time = types.SimpleNamespace(sleep=lambda seconds: None)
 replay.time = types.SimpleNamespace(sleep=lambda seconds: None)
 patient = clients._config
 clients._config = lambda: patient().merge(clients.Config(read_timeout=2))
-clients.THROTTLED = 3
 """
 FORGET = "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
 FEW = 'questions.json").read_text(encoding="utf-8"))[::20]'

@@ -19,7 +19,7 @@ from helpers.replay.recording import Recording, request_of
 from helpers.settings import Settings
 from tests.live_workshop import forks, ordered
 from tests.messages_server import ERRORS, USAGE, Fails, MessagesServer, says
-from tests.test_live_faults import as_table, under_each
+from tests.test_live_faults import FAST, as_table, under_each
 from tools import server_test
 from tools.answers import text_of
 from tools.notebooks import FOLDER, Outcome, all_notebooks, environment
@@ -397,7 +397,7 @@ def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(pat
             said = re.findall(r"\[(\d+) answered by small at 127.0.0.1", str([c.outputs for c in cells[1:]]))
             assert len(said) > 1 and sum(map(int, said)) == len(server.requests)
 
-        found = under_each(path, chosen(server), FAULTS, switch, look=look)
+        found = under_each(path, chosen(server), FAULTS, switch, FAST + "clients.THROTTLED = 3", look)
     report("mode server, " + as_table(path.stem, found))
     assert {each for results in found.values() for each in results} == {"done", "message"}
     assert set(found["none, afterwards"]) == {"done"} and server.problems == []
