@@ -32,7 +32,7 @@ test: browser ## everything CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
 	$(BIN)/python -m pytest -q -c tests/nbval.ini notebooks
 
 browser: ## find or install the browser that the tests drive

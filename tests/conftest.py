@@ -1,6 +1,8 @@
 """Every test starts from the default settings and with no recording chosen."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,13 @@ from helpers.settings import PREFIX, settings
 
 _LOADER = botocore.loaders.create_loader()
 botocore.session.create_loader = lambda *_: _LOADER  # reads each service model once, not for each session
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for what this run of the tests remembers (remembered.py), also of the processes that it starts."""
+    if "TESTS_REMEMBERED" not in os.environ:
+        os.environ["TESTS_REMEMBERED"] = folder = tempfile.mkdtemp(prefix="workshop-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ is answered, its answer unread. A line comes back: {"cut": that call or "", "err
 wrote, "left": their variable of that name}.
 """
 
+import gc
 import io
 import json
 import linecache
@@ -44,6 +45,11 @@ def code_of(name: str) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def imports(code: list[str]) -> str:
+    """The lines that import something."""
+    return "\n".join(re.findall(r"^(?:from|import) .+", "\n".join(code), re.MULTILINE))
+
+
 def cells(name: str, first: str, last: str) -> list[str]:
     """The set-up cell, the code from the first cell with `first` in it to the last one with `last`.
 
@@ -52,8 +58,7 @@ def cells(name: str, first: str, last: str) -> list[str]:
     code = code_of(name)
     start = next(number for number, source in enumerate(code) if first in source)
     end = max(number for number, source in enumerate(code) if last in source)
-    imports = re.findall(r"^(?:from|import) .+", "\n".join(code[1:start]), re.MULTILINE)
-    return [code[0], "\n".join(imports), *code[max(start, 1) : end + 1]]
+    return [code[0], imports(code[1:start]), *code[max(start, 1) : end + 1]]
 
 
 class Run:
@@ -127,7 +132,8 @@ def main() -> None:
     plt.switch_backend("agg")
     warm_loader()
     for name in ("03_create_knowledge_base", "99_clean_up"):
-        code_of(name)
+        exec(imports(code_of(name)), {})
+    gc.freeze()  # so that no child looks through what it did not make
     for line in sys.stdin:
         inward, outward = os.pipe()
         process = os.fork()

@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from helpers.settings import ROOT
+from tests.remembered import PREAMBLE
 from tools import costs, record
 from tools.exercises import MARK, WORK, derived, solution_of, starter
 from tools.notebooks import environment, execute, lessons, write
@@ -294,7 +295,7 @@ def test_short_cuts_get_not_yet_and_other_right_answers_get_done(lesson, tmp_pat
             tried.append((new, "not yet" if text in wrong else "done", text))
     notebook.cells = [*notebook.cells, *(cell for cell, _, _ in tried)]
     write(notebook, tmp_path / lesson.name)
-    outcome = execute(tmp_path / lesson.name, environment())
+    outcome = execute(tmp_path / lesson.name, environment(), preamble=PREAMBLE)
     assert not outcome.error
     cells = outcome.notebook.cells[-len(tried) :]
     found = [(text, last_line_printed(cell)) for cell, (_, _, text) in zip(cells, tried, strict=True)]
@@ -303,7 +304,6 @@ def test_short_cuts_get_not_yet_and_other_right_answers_get_done(lesson, tmp_pat
 
 # What may differ when a cell is run a second time, by lesson and a piece of the cell.
 SECOND_TIME = {
-    ("02", 'checks("speed")'): "times differ from run to run",
     ("03", "put_object("): "what was sent is there",
     ("03", "kb.wait("): "the state that was waited for is reached",
     ("03", "kb.when_allowed("): "the policies have spread",
@@ -317,7 +317,7 @@ def run_twice(path, notebook):
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" for _ in range(2)]
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     write(notebook, path)
-    outcome = execute(path, environment())
+    outcome = execute(path, environment(), preamble=PREAMBLE)
     assert not outcome.error
     return list(zip(outcome.notebook.cells[::2], outcome.notebook.cells[1::2], strict=True))
 

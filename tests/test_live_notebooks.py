@@ -14,6 +14,7 @@ from helpers.settings import ROOT, Settings
 from tests.loopback import Script, Service, first_of
 from tests.loopback.recorded import Recorded
 from tests.loopback.rules import RULES, RuleBook
+from tests.remembered import PREAMBLE
 from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
 from tools import costs
 from tools.notebooks import FOLDER, environment, execute, write
@@ -52,24 +53,17 @@ def source_for(name):
     return first_of(Recorded(path), Script(ACCOUNT_ANSWERS)) if path.exists() else Script(ACCOUNT_ANSWERS)
 
 
-# Cells that take long, call nobody and are not needed by others: 01's comparison; timing, training and more in 02.
-ASIDE = re.compile(r'compare\(\*pairs|checks\("(speed|train)"\)|sandbox.program\(my_answer\)')
-
-
-def code(path, aside=ASIDE):
-    """The code cells of a notebook, without those that match `aside`."""
-    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
-    return [cell for cell in cells if not aside or not aside.search(cell.source)]
+def code(path):
+    """The code cells of a notebook."""
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
 
 
 def run_live(cells, source, **more):
     """These cells, run live: the outcome, the calls that the service saw, the rules of the service that it met."""
     with tempfile.TemporaryDirectory() as folder, Service(source) as service:
-        write(
-            nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each.source) for each in cells]),
-            Path(folder) / "lesson.ipynb",
-        )
-        outcome = execute(Path(folder) / "lesson.ipynb", account_at(service, **more))
+        path = Path(folder, "lesson.ipynb")
+        write(nbformat.v4.new_notebook(cells=cells), path)
+        outcome = execute(path, account_at(service, **more), preamble=PREAMBLE)
         return outcome, service.calls, service.rules.met
 
 
@@ -120,8 +114,8 @@ SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 @pytest.mark.parametrize("store", ["opensearch", "s3vectors"])
 def test_the_solutions_run_live_and_say_done(store):
     paths = [path for path in SOLUTIONS if store == "opensearch" or path.stem[:2] in ("03", "04", "99")]
-    forget = nbformat.from_dict({"source": "%reset -f"})  # one kernel for all, each as in a new one
-    cells = [cell for path in paths for cell in (forget, *code(path, None))]
+    forget = nbformat.v4.new_code_cell("%reset -f")  # one kernel for all, each as in a new one
+    cells = [cell for path in paths for cell in (forget, *code(path))]
     outcome, _, _ = run_live(cells, first_of(*(source_for(path.stem) for path in paths)), WORKSHOP_STORE=store)
     assert not outcome.error
     outputs = [output for cell in outcome.notebook.cells for output in cell.outputs]

@@ -335,8 +335,10 @@ ASKING = ("01_pcb_defect_inspection", "02_coding_tutor", "04_financial_rag", "05
 # A child of the runner does not sleep; the sandbox does. Two epochs of training show as much here as sixty.
 BEFORE = """
 import threading, time
+from tests import remembered
 from IPython.display import display
 from helpers import sandbox
+remembered.begin()
 time.sleep, whole = threading.Event().wait, sandbox.run
 sandbox.run = lambda code, checks="", **how: whole(code, checks.replace("epochs=60", "epochs=2"), **how)
 """

@@ -1,0 +1,50 @@
+"""For a kernel that runs lessons: what is slow and gives the same each time is worked out once in a run of the tests.
+
+That it does give the same, nbval shows, which compares every lesson with its stored outputs and remembers nothing.
+"""
+
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from helpers import sandbox
+from helpers.replay import chinese, index
+from helpers.settings import ROOT
+
+PLACE = "TESTS_REMEMBERED"  # names the folder of this run of the tests (conftest.py); without one nothing is remembered
+PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests import remembered\nremembered.begin()"
+
+
+def remembering(function: Any) -> Any:
+    """`function`, which answers from the folder to arguments that it had before, whichever process asked."""
+
+    @functools.wraps(function)
+    def answer(*args: Any, **named: Any) -> Any:
+        if not (folder := os.environ.get(PLACE)):
+            return function(*args, **named)
+        asked = pickle.dumps((function.__name__, args, named))
+        known = Path(folder, hashlib.sha256(asked).hexdigest())
+        if not known.exists():
+            found = function(*args, **named)
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as beside:
+                pickle.dump(found, beside)
+            os.replace(beside.name, known)
+        return pickle.loads(known.read_bytes())
+
+    return answer
+
+
+def begin() -> None:
+    """Remember from now on, in this process; never in that of the tests, which try the sandbox itself."""
+    assert "pytest" not in sys.modules
+    chinese._by_meaning = functools.cache(remembering(chinese._by_meaning.__wrapped__))
+    index._built = functools.cache(remembering(index._built.__wrapped__))
+    sandbox.run = remembering(sandbox.run)  # a model's program
+    cv2.findTransformECC = remembering(cv2.findTransformECC)  # two pictures of a board laid on each other
