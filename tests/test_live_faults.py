@@ -48,7 +48,7 @@ FAULTS = {
     "throttled twice, then not": [On(refused("too many requests"), calls={1, 2})],
     "a fifth throttled": [On(refused("too many tokens"), probability=0.2)],
     "slow": [On(slow(before=0.1, between=0.001))],
-    "no answer in time": [On(slow(before=3), operation="bedrock-runtime.*", calls={1})],
+    "no answer in time": [On(slow(before=5), operation="bedrock-runtime.*", calls={1})],
     "dropped before the answer": [On(dropped())],
     "stream dropped": [On(stream_ends(2))],
     **{f"in the stream: {name}": [On(stream_ends(2, name))] for name in STREAM_ERRORS},
@@ -66,7 +66,7 @@ from helpers import clients, replay
 botocore.endpoint.time = types.SimpleNamespace(sleep=lambda seconds: None)
 replay.time = types.SimpleNamespace(sleep=lambda seconds: None)
 patient = clients._config
-clients._config = lambda: patient().merge(clients.Config(read_timeout=2))
+clients._config = lambda: patient().merge(clients.Config(read_timeout=4))
 """
 FORGET = "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
 FEW = 'questions.json").read_text(encoding="utf-8"))[::20]'
@@ -159,7 +159,7 @@ def as_table(name, found):
 def test_every_fault_ends_in_a_message_or_a_result(path, tmp_path, report):
     if (RECORDINGS / f"{path.stem}.json").exists():
         shutil.copy(RECORDINGS / f"{path.stem}.json", tmp_path)
-    open_index(settings().letters_dir)  # now, and not within the 2 seconds that a read waits
+    open_index(settings().letters_dir)  # now, and not within the 4 seconds that a read waits
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with Service(source_for(path.stem)) as service:
         env = account_at(service, WORKSHOP_RECORDINGS_DIR=str(tmp_path))
