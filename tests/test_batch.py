@@ -68,7 +68,7 @@ def test_results_come_in_order_and_no_more_in_flight_than_allowed(service):
     "faults",
     [
         [On(refused("too many requests"), probability=0.2), On(slow(0.005))],
-        [On(quota(rate=400, burst=5))],  # waits are a hundredth here: 4 a second in real time
+        [On(quota(rate=100, burst=5))],  # waits are a hundredth here: 1 a second in real time
     ],
     ids=["a fifth", "a quota"],
 )

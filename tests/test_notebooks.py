@@ -26,7 +26,7 @@ MEDIAN = {
     "05_trust_the_answer": 11,
 }
 CELLS = {"01_pcb_defect_inspection": 44, "05_trust_the_answer": 52}
-MOST = {"01_pcb_defect_inspection": 19, "02_coding_tutor": 14, "05_trust_the_answer": 18}
+MOST = {"01_pcb_defect_inspection": 19, "02_coding_tutor": 15, "05_trust_the_answer": 18}
 NOTEBOOKS = [*all_notebooks(), *all_notebooks("zh")]
 LESSONS = [path for path in NOTEBOOKS if path.parent == FOLDER]
 FORBIDDEN = re.compile(
