@@ -25,7 +25,7 @@ from helpers.settings import ROOT
 from tests.test_slides import folder_for_decks
 from tools import browser as chromium
 from tools import lab, run
-from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, lessons, normalise, write
+from tools.notebooks import FOLDER, Outcome, all_notebooks, both, environment, lessons, normalise, write
 from tools.slides import build
 
 SHOTS = ROOT / "build" / "browser"
@@ -306,7 +306,7 @@ def test_a_learner_runs_every_cell(jupyter, path):
     assert run_all(jupyter, path, identity(path).replace("/", "-")) == []
 
 
-@pytest.mark.parametrize("path", [*lessons(), *lessons("zh")], ids=identity)
+@pytest.mark.parametrize("path", both(lessons), ids=identity)
 def test_a_speaker_steps_through_the_deck(browser, tmp_path, path):
     assert step_through(browser, build(path, folder_for_decks(tmp_path)), identity(path).replace("/", "-")) == []
 
@@ -371,7 +371,7 @@ def look_at_pages(browser: Browser, folder: Path, notebooks: list[Path]) -> list
 
 def test_pages_have_no_formula_no_dead_link_and_no_silent_picture(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "BUILD", tmp_path)
-    assert look_at_pages(browser, tmp_path, [*all_notebooks(), *all_notebooks("zh")]) == []
+    assert look_at_pages(browser, tmp_path, both(all_notebooks)) == []
 
 
 def test_control_what_is_wrong_with_a_page_is_seen(browser, tmp_path, monkeypatch):

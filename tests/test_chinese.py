@@ -10,7 +10,7 @@ from babel.messages.pofile import read_po
 
 from helpers.settings import ROOT
 from tools import chinese
-from tools.notebooks import all_notebooks, normalise, write
+from tools.notebooks import all_notebooks, normalise, without_outputs, write
 
 SOURCES = [(name, path) for name in chinese.names() if name != "helpers" for path in chinese.sources(name)]
 CHINESE = all_notebooks("zh")
@@ -20,11 +20,8 @@ def cells(path: Path, kind: str = "code") -> list[nbformat.NotebookNode]:
     return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == kind]
 
 
-def without_outputs(path: Path) -> nbformat.NotebookNode:
-    notebook = nbformat.read(path, 4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+def bare(path: Path) -> nbformat.NotebookNode:
+    notebook = without_outputs(path)
     normalise(notebook)
     return notebook
 
@@ -37,7 +34,7 @@ def test_nothing_is_missing_fuzzy_or_broken(name):
 @pytest.mark.parametrize(("name", "path"), SOURCES, ids=lambda each: getattr(each, "name", ""))
 def test_what_is_stored_is_what_is_built(name, path):
     stored = chinese.target(path)
-    there = without_outputs(stored) if path.suffix == ".ipynb" else stored.read_text(encoding="utf-8")
+    there = bare(stored) if path.suffix == ".ipynb" else stored.read_text(encoding="utf-8")
     assert there == chinese.built(path, chinese.speaker(name)), "make chinese"
 
 
@@ -136,10 +133,10 @@ def test_control_an_inserted_cell_or_an_edited_one_is_not_what_is_built(edition)
     notebook.cells.insert(1, nbformat.v4.new_code_cell("import os"))
     write(notebook, edition.target)
     built = chinese.built(chinese.sources("small")[0], chinese.speaker("small"))
-    assert without_outputs(edition.target) != built
+    assert bare(edition.target) != built
     del notebook.cells[1]
     write(notebook, edition.target)
-    assert without_outputs(edition.target) == built
+    assert bare(edition.target) == built
 
 
 def test_control_another_term_than_the_glossary_has_is_said():

@@ -13,7 +13,7 @@ import pytest
 
 from helpers.settings import ROOT
 from tools.exercises import MARK
-from tools.notebooks import FOLDER, METADATA, all_notebooks, environment, execute, normalise, pictures, write
+from tools.notebooks import FOLDER, METADATA, all_notebooks, both, environment, execute, normalise, pictures, write
 
 # Lines of a cell in the middle, and of nine cells in ten, where a lesson shows what it is about: 01 its comparison and
 # its scores, 02 its checks, 03 whole requests, 04 whole chains, 05 its measures. CELLS: 01 has two sets of boards,
@@ -27,7 +27,7 @@ MEDIAN = {
 }
 CELLS = {"01_pcb_defect_inspection": 44, "05_trust_the_answer": 52}
 MOST = {"01_pcb_defect_inspection": 19, "02_coding_tutor": 15, "05_trust_the_answer": 18}
-NOTEBOOKS = [*all_notebooks(), *all_notebooks("zh")]
+NOTEBOOKS = both(all_notebooks)
 LESSONS = [path for path in NOTEBOOKS if path.parent == FOLDER]
 FORBIDDEN = re.compile(
     r"pip install|%store|sys\.path|anthropic\.claude-|\barn:aws|(?<!\d)\d{12}(?!\d)|pytest|nbval-ignore"

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.settings import ROOT
 from tools import run
-from tools.notebooks import Outcome, all_notebooks, environment, execute, write
+from tools.notebooks import Outcome, all_notebooks, both, environment, execute, write
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
 
@@ -189,7 +189,7 @@ def dead_links(folder: Path) -> list[str]:
 
 def test_the_pages_have_an_index_and_no_dead_local_link(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "BUILD", tmp_path)
-    everything = [*all_notebooks(), *all_notebooks("zh")]
+    everything = both(all_notebooks)
     for path in everything:  # the links are in the text
         short = nbformat.read(path, 4)
         short.cells = [cell for cell in short.cells if cell.cell_type == "markdown"]

@@ -9,9 +9,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.errors import WorkshopError
 from tools import slides
-from tools.notebooks import lessons
+from tools.notebooks import both, lessons
 
-DECKS = [*lessons(), *lessons("zh")]
+DECKS = both(lessons)
 ADDRESS = re.compile(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']?([^"'> ]+)|url\(["']?([^"')]+)|@import""")
 
 

@@ -11,6 +11,7 @@ something to read; another joins by an entry that is added to the catalog by han
 
 import ast
 import io
+import itertools
 import json
 import os
 import re
@@ -31,7 +32,7 @@ from markdown_it import MarkdownIt
 from nbformat import NotebookNode
 
 from helpers.settings import ROOT
-from tools.notebooks import FOLDER, lessons, normalise, write
+from tools.notebooks import FOLDER, lessons, normalise, without_outputs, write
 
 LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string in a cell or in JSON
 GUIDES = {"README": ROOT / "README.md", "INSTRUCTOR": ROOT / "INSTRUCTOR.md"}
@@ -74,14 +75,17 @@ def in_chinese(markdown: str, say: Say) -> str:
 
 
 # Python and JSON
+def line_starts(source: str) -> list[int]:
+    """The first byte of each line."""
+    return [0, *itertools.accumulate(len(line.encode()) for line in source.splitlines(keepends=True))]
+
+
 def literals(source: str) -> list[tuple[int, int, str]]:
     """First byte, byte after the last, and source text of each string of a cell, the outermost only.
 
     A string that is written in several parts is none of them: write it as one.
     """
-    starts, code = [0], source.encode()
-    for line in code.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    starts, code = line_starts(source), source.encode()
     nodes = list(ast.walk(ast.parse(source)))
     formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     inner = {id(part) for node in formatted for part in ast.walk(node) if part is not node}
@@ -99,13 +103,12 @@ def literals(source: str) -> list[tuple[int, int, str]]:
 
 def comments(source: str) -> list[tuple[int, int, str]]:
     """The same of each comment, without its `# `; what a starter says is code."""
-    found, lines = [], [0]
-    for line in source.splitlines(keepends=True):
-        lines.append(lines[-1] + len(line))
+    starts, lines, found = line_starts(source), source.splitlines(), []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and not token.string.startswith("# starter:"):
-            start, end = (len(source[: lines[row - 1] + column].encode()) for row, column in (token.start, token.end))
-            found.append((start + 2, end, token.string[2:]))
+            row, column = token.start
+            start, body = starts[row - 1] + len(lines[row - 1][:column].encode()) + 2, token.string[2:]
+            found.append((start, start + len(body.encode()), body))
     return found
 
 
@@ -278,19 +281,16 @@ def speaker(name: str) -> Say:
 def built(path: Path, say: Say) -> NotebookNode | str:
     """The Chinese edition of one source; a notebook is without outputs."""
     if path.suffix == ".json":
-        return (
-            json.dumps(with_strings(json.loads(path.read_text(encoding="utf-8")), say), ensure_ascii=False, indent=1)
-            + "\n"
-        )
+        words = with_strings(json.loads(path.read_text(encoding="utf-8")), say)
+        return json.dumps(words, ensure_ascii=False, indent=1) + "\n"
     if path.suffix == ".md":
         return relinked(in_chinese(path.read_text(encoding="utf-8"), say), path)
-    notebook = nbformat.read(path, as_version=4)
+    notebook = without_outputs(path)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = relinked(in_chinese(cell.source, say), path)
         else:
             cell.source = exchanged(cell.source, lambda body, _: own(body, path) or say(body, CODE))
-            cell.outputs, cell.execution_count = [], None
     normalise(notebook)
     return notebook
 
@@ -368,10 +368,9 @@ def update(name: str) -> None:
     old = catalog(name)
     old.update(template(name, old))
     store(name, old)
-    fuzzy, empty = (
-        sum(bool(each.id) and test(each) for each in old) for test in (lambda e: e.fuzzy, lambda e: not e.string)
-    )
-    print(f"{name}: {len(old)} units, {empty} to translate, {fuzzy} to look at again")
+    found = [each for each in old if each.id]
+    empty, fuzzy = sum(not each.string for each in found), sum(each.fuzzy for each in found)
+    print(f"{name}: {len(found)} units, {empty} to translate, {fuzzy} to look at again")
 
 
 def main(arguments: list[str]) -> int:

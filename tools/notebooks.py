@@ -16,6 +16,7 @@ from nbclient.exceptions import CellExecutionError
 from helpers.settings import PREFIX, ROOT
 
 FOLDER = ROOT / "notebooks"
+EDITIONS = ("", "zh")  # folders below FOLDER: English, Chinese
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -42,6 +43,20 @@ def lessons(edition: str = "") -> list[Path]:
 def all_notebooks(edition: str = "") -> list[Path]:
     """The lessons in order, then the solutions."""
     return lessons(edition) + sorted((FOLDER / edition).glob("solutions/*.ipynb"))
+
+
+def both(listed: Callable[[str], list[Path]]) -> list[Path]:
+    """What `lessons` or `all_notebooks` lists, of the English edition and then of the Chinese one."""
+    return [path for edition in EDITIONS for path in listed(edition)]
+
+
+def without_outputs(path: Path) -> nbformat.NotebookNode:
+    """The notebook at `path` as if it had never run."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = None, []
+    return notebook
 
 
 def environment(mode: str = "replay") -> dict[str, str]:
@@ -72,10 +87,8 @@ def execute(
     `preamble` and `ending` are code run before the first cell and after the last, and not kept; `keep_going` runs on
     after an error.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = without_outputs(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell in code:
-        cell.execution_count, cell.outputs = None, []
     notebook.cells = [nbformat.v4.new_code_cell(preamble), *notebook.cells, nbformat.v4.new_code_cell(ending)]
     client = NotebookClient(
         notebook,

@@ -21,12 +21,11 @@ from helpers.settings import Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
 from tests.loopback.rules import TOO_NEW
-from tools.notebooks import FOLDER, Outcome, environment, execute, inside
+from tools.notebooks import EDITIONS, FOLDER, Outcome, environment, execute, inside
 from tools.recorder import save
 from tools.run import line
 
 LESSONS = ("03_create_knowledge_base", "99_clean_up")
-EDITIONS = ("", "zh")
 STORES = ("opensearch", "s3vectors")
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 DAY = "2026-11-22"
@@ -81,17 +80,10 @@ def keep(fresh: Recording, path: Path) -> None:
         entry["body"] = _steady(entry["body"])
     fresh.date = DAY
     if path.parent.name in EDITIONS[1:]:
-        here, there = (_by_key(each) for each in (fresh.entries, Recording(RECORDINGS / path.name).entries))
-        fresh.entries = [entry for entry in fresh.entries if here[key(entry)] != there.get(key(entry))]
+        english = Recording(RECORDINGS / path.name).by_key
+        fresh.entries = [each for each in fresh.entries if fresh.by_key[key(each)] != english.get(key(each))]
     if fresh.entries:
         save(fresh, path)
-
-
-def _by_key(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        found.setdefault(key(entry), []).append(entry)
-    return found
 
 
 def _steady(body: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nbconvert import HTMLExporter
 from tqdm import tqdm
 
 from helpers.settings import ROOT
-from tools.notebooks import FOLDER, Outcome, all_notebooks, environment, execute, write
+from tools.notebooks import FOLDER, Outcome, all_notebooks, both, environment, execute, write
 
 BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--in-place", action="store_true", help="rewrite the stored outputs of the notebooks")
     options = parser.parse_args(arguments)
-    paths = [path.resolve() for path in options.notebooks] or [*all_notebooks(), *all_notebooks("zh")]
+    paths = [path.resolve() for path in options.notebooks] or both(all_notebooks)
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
     if problem := no_loopback():
@@ -79,8 +79,7 @@ def run(paths: list[Path], in_place: bool) -> int:
                 print(line(outcome), flush=True)
     seconds = time.perf_counter() - start
     if not in_place:
-        everything = [*all_notebooks(), *all_notebooks("zh")]
-        write_index([path for path in everything if (BUILD / "html" / place(path, ".html")).exists()])
+        write_index([path for path in both(all_notebooks) if (BUILD / "html" / place(path, ".html")).exists()])
     where = "" if in_place else f" Pages to look at: {os.path.relpath(BUILD / 'html' / 'index.html')}"
     print(f"{len(paths) - failed} of {len(paths)} notebooks ok, {cells} cells in {seconds:.0f} s.{where}")
     return min(failed, 1)

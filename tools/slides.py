@@ -28,7 +28,7 @@ from PIL import Image
 
 from helpers.errors import WorkshopError
 from helpers.settings import ROOT
-from tools.notebooks import lessons, pictures
+from tools.notebooks import both, lessons, pictures
 
 BUILD, NOTES, TEMPLATES = ROOT / "build" / "slides", ROOT / "data" / "slides", Path(__file__).parent
 REVEAL, REGISTRY = "/reveal.js/-/reveal.js-6.0.2.tgz", "https://registry.npmjs.org"
@@ -43,7 +43,7 @@ CUT = "… (the whole is in the notebook)"
 def main(paths: list[Path]) -> int:
     """Write the decks of the notebooks at `paths`, or of all lessons; 1 if one cannot be made."""
     try:
-        for path in paths or [*lessons(), *lessons("zh")]:
+        for path in paths or both(lessons):
             print(os.path.relpath(build(path)), flush=True)
     except WorkshopError as error:
         print(error, file=sys.stderr)
@@ -186,10 +186,10 @@ def in_turn(lines: list[str], height: int) -> Iterator[str]:
 
 def rows(text: str, line: int, width: int) -> int:
     """Return the height in px of a text, from the height and the characters of a line."""
-    return line * sum(max(1, math.ceil(room(each) / width)) for each in text.splitlines())
+    return line * sum(max(1, math.ceil(columns(each) / width)) for each in text.splitlines())
 
 
-def room(text: str) -> int:
+def columns(text: str) -> int:
     """Return the columns that a line takes: a Chinese character takes two."""
     return len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)
 

@@ -41,7 +41,7 @@ class Recording:
         self.shared = Recording(shared) if shared else None
         self.path, self.entries = path, list[dict[str, Json]]()
         self._lock, self._asked = threading.Lock(), Counter[str]()
-        self._by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
+        self.by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
         try:
             stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             self.date: str = stored.get("date", date.today().isoformat())
@@ -61,7 +61,7 @@ class Recording:
     def add(self, entry: dict[str, Json]) -> None:
         """Append one entry."""
         with self._lock:
-            self._by_key[key(entry)].append(entry)
+            self.by_key[key(entry)].append(entry)
             self.entries.append(entry)
 
     def of_this_edition(self) -> list[dict[str, Json]]:
@@ -75,7 +75,7 @@ class Recording:
         """
         wanted = key({"call": call, "request": request})
         with self._lock:
-            found = self._by_key.get(wanted)
+            found = self.by_key.get(wanted)
             number = self._asked[wanted]
             self._asked[wanted] += 1
         if not found and shared and self.shared:
