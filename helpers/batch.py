@@ -10,8 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError, NoCredentialsError
 from IPython.display import ProgressBar
 
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 
 _SAME_FOR_ALL = ("AccessDenied", "ResourceNotFound", "ExpiredToken", "UnrecognizedClient", "InvalidSignature")
 

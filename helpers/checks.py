@@ -9,9 +9,8 @@ from typing import NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers import clients, models, retrieval
-from helpers.errors import WorkshopError
 from helpers.explain import explain
-from helpers.language import N_, say
+from helpers.language import N_, WorkshopError, say
 from helpers.settings import ROOT, settings
 
 PYTHON = (3, 11)

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
 from helpers import replay
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.settings import settings
 
 REPLAY_REGION = "us-east-1"

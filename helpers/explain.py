@@ -13,8 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from helpers import replay
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 from helpers.models import alias_of
 from helpers.settings import ROOT
 

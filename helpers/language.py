@@ -1,4 +1,4 @@
-"""The words of the workshop in the language of the notebook that runs: English in the code, others in locale/."""
+"""What a learner reads, errors too, in the language of the notebook: English in the code, others in locale/."""
 
 from functools import cache
 from pathlib import Path
@@ -42,3 +42,15 @@ def _use_font(font: Path) -> None:
     if str(font) not in {each.fname for each in font_manager.fontManager.ttflist}:
         font_manager.fontManager.addfont(font)
     rcParams["font.family"] = ["DejaVu Sans", "Workshop Sans SC"]  # the second has what the first lacks
+
+
+class WorkshopError(RuntimeError):
+    """A problem the learner can solve; the message says what is wrong and what to do next."""
+
+    def __init__(self, text: str, /, **parts: object) -> None:
+        """`text` is said in the language of the notebook, its {parts} filled in."""
+        super().__init__(say(text, **parts))
+
+    def _render_traceback_(self) -> list[str]:
+        """Lines that IPython shows instead of a traceback (IPython's own hook for exceptions)."""
+        return [f"{type(self).__name__}: {self}"]

@@ -7,8 +7,7 @@ from datetime import date
 from typing import Any
 
 from helpers import clients, replay
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 from helpers.settings import ROOT, settings
 
 FACTS = tomllib.loads((ROOT / "data" / "models.toml").read_text(encoding="utf-8"))

@@ -8,8 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from helpers import clients, replay
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 from helpers.settings import settings
 
 REPLAY_KNOWLEDGE_BASE = "WORKSHOPKB"

@@ -10,8 +10,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from helpers.errors import WorkshopError
-from helpers.language import N_, chosen, say
+from helpers.language import N_, WorkshopError, chosen, say
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "WORKSHOP_"

@@ -30,8 +30,8 @@ import nbformat
 from opensearchpy import Urllib3HttpConnection
 
 from helpers import clients, knowledge_base, retrieval, workshop  # noqa: F401  so that every child starts warm
-from helpers.errors import WorkshopError
 from helpers.explain import explain
+from helpers.language import WorkshopError
 from tools.notebooks import FOLDER
 
 SERVICES = ("sts", "s3", "iam", "opensearchserverless", "s3vectors", "bedrock-agent")

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers import batch, clients, workshop
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import after, quota, refused, slow
 

@@ -11,8 +11,8 @@ from botocore.config import Config
 from langchain_aws import AmazonKnowledgeBasesRetriever, ChatBedrockConverse
 
 from helpers import clients, workshop
-from helpers.errors import WorkshopError
 from helpers.explain import CallFailed, explain
+from helpers.language import WorkshopError
 from helpers.settings import ROOT
 from tests.loopback import On, Reply, Script, Service, ServiceError
 from tests.loopback.faults import STREAM_ERRORS, dropped, garbled, refused, slow, stream_ends

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from helpers import models, workshop
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.replay.recording import Recording
 from tools.recorder import save
 

@@ -16,7 +16,7 @@ from fpdf.enums import EncryptionMethod
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.replay import index as module
 from helpers.replay.index import Index, open_index
 from helpers.settings import ROOT

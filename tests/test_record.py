@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers import clients, workshop
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.replay.recording import Recording, raw, request_of
 from helpers.settings import settings
 from tests.loopback import On, Reply, Script, Service

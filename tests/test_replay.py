@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, EventStreamError, ParamValidationEr
 from opensearchpy.exceptions import AuthorizationException
 
 from helpers import clients, replay, workshop
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.replay.recording import Recording, RecordingMissing, request_of
 from helpers.settings import ROOT, settings
 from tools.recorder import save

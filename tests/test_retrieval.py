@@ -5,7 +5,7 @@ import json
 import pytest
 
 from helpers import retrieval, workshop
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.retrieval import Passage
 
 

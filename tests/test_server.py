@@ -13,8 +13,8 @@ import pytest
 from langchain_aws import ChatBedrockConverse
 
 from helpers import checks, clients, models, retrieval, workshop
-from helpers.errors import WorkshopError
 from helpers.explain import explain
+from helpers.language import WorkshopError
 from helpers.replay.recording import Recording, request_of
 from helpers.settings import Settings
 from tests.live_workshop import forks, ordered

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from tools import slides
 from tools.notebooks import both, lessons
 

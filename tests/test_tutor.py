@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from helpers import sandbox
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.settings import ROOT, settings
 from helpers.workshop import show
 from tests.test_layer_checks import answers

@@ -5,8 +5,8 @@ from botocore.exceptions import ClientError
 from opensearchpy.exceptions import AuthorizationException, NotFoundError
 
 from helpers import workshop
-from helpers.errors import WorkshopError
 from helpers.knowledge_base.waiting import LOOKS, SPREAD, until_some, wait, when_allowed
+from helpers.language import WorkshopError
 from tests.loopback import rules
 
 GOING_ON = ("STARTING", "IN_PROGRESS")

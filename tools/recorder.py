@@ -20,7 +20,7 @@ from botocore.eventstream import EventStreamBuffer
 from botocore.response import StreamingBody
 
 from helpers import replay, workshop
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.replay.opensearch import Send, answered_by
 from helpers.replay.recording import Json, Params, Recording, canonical, key, request_of
 from helpers.settings import settings

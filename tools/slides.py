@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from PIL import Image
 
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.settings import ROOT
 from tools.notebooks import both, lessons, pictures
 

@@ -10,10 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, Field, ValidationError
 
 from helpers import replay
-from helpers.errors import WorkshopError
 from helpers.knowledge_base.kinds import buckets, find
 from helpers.knowledge_base.names import PREFIX, Names
-from helpers.language import say
+from helpers.language import WorkshopError, say
 from helpers.settings import settings
 
 

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from helpers import replay
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 
 EVERY = 5.0  # seconds between two looks
 LOOKS = 360  # half an hour; a collection takes about 5 minutes, an ingestion of four letters about 1

@@ -8,12 +8,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers import clients, replay
-from helpers.errors import WorkshopError
 from helpers.knowledge_base import state
 from helpers.knowledge_base.kinds import KINDS, Thing, code_of, find
 from helpers.knowledge_base.names import Names
 from helpers.knowledge_base.waiting import until
-from helpers.language import N_, say
+from helpers.language import N_, WorkshopError, say
 from helpers.settings import settings
 
 RECORDED_ID = "recorded"  # stands in recordings for the id, so that every replay asks for the same names

@@ -11,8 +11,7 @@ from typing import Any
 import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from helpers.errors import WorkshopError
-from helpers.language import N_, say
+from helpers.language import N_, WorkshopError, say
 from helpers.replay.recording import Json, Params, Recording, raw, request_of
 
 ORIGINS = {

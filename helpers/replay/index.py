@@ -13,8 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 from helpers.replay.chinese import english_words, synonyms
 
 BUCKET = "claude-workshop-letters"

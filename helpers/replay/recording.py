@@ -12,8 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import WorkshopError
-from helpers.language import N_, say
+from helpers.language import N_, WorkshopError, say
 
 Json = Any
 Params = dict[str, Any]

@@ -29,8 +29,7 @@ import numpy as np
 from markdown_it import MarkdownIt
 from numpy.typing import NDArray
 
-from helpers.errors import WorkshopError
-from helpers.language import say
+from helpers.language import WorkshopError, say
 
 OUTPUT, DISK = 256_000, 64_000_000  # bytes
 CHILD = Path(__file__).with_name("child.py")

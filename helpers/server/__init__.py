@@ -15,8 +15,7 @@ from botocore.utils import get_environ_proxies
 from IPython import get_ipython
 
 from helpers import replay
-from helpers.errors import WorkshopError
-from helpers.language import N_, say
+from helpers.language import N_, WorkshopError, say
 from helpers.replay.recording import Json, raw
 from helpers.server import messages
 from helpers.settings import settings

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 
-from helpers.errors import WorkshopError
+from helpers.language import WorkshopError
 from helpers.models import COUNTS
 from helpers.replay.recording import Json
 
