@@ -11,10 +11,11 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 
 from helpers import language, replay
-from helpers.language import say
+from helpers.language import WorkshopError, say
 from helpers.replay.recording import Json, Params, Recording
 from helpers.settings import ROOT, settings
 
+__all__ = ["WorkshopError", "bars", "figure", "show", "start"]  # what a notebook takes from here
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import errors
+from helpers import workshop
 from helpers.settings import ROOT, settings
 
 BOARDS = ROOT / "data" / "boards"
@@ -144,7 +144,7 @@ def test_odd_pictures_raise_nothing_and_are_not_taken_for_good():
 
 @pytest.fixture(scope="module")
 def load() -> Callable[..., Any]:
-    return run("def load(", errors=errors, ROOT=ROOT)["load"]
+    return run("def load(", workshop=workshop, ROOT=ROOT)["load"]
 
 
 def saved(folder: Path, kind: str, picture: Image.Image, name: str = "") -> Path:
@@ -193,7 +193,7 @@ def test_no_other_file_gets_through_and_each_ends_in_one_error(load, tmp_path, r
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     for name in (*files, "nowhere.png", "."):
-        with pytest.raises(errors.WorkshopError, match="Save it as a whole PNG, JPEG, GIF or WebP") as caught:
+        with pytest.raises(workshop.WorkshopError, match="Save it as a whole PNG, JPEG, GIF or WebP") as caught:
             load(tmp_path / name)
         unpacked = name in ("line.png", "deep.png") and "ValueError" not in str(caught.value)
         assert name in str(caught.value) and not unpacked, "refused only after it was unpacked"
@@ -213,7 +213,7 @@ def test_2000_mutations_of_a_shipped_picture(load, tmp_path, report):
         path.write_bytes(raw[: rng.integers(len(raw))] if rng.random() < 0.2 else raw)
         try:
             counts["pictures"] += load(path)["image"]["format"] in ("png", "jpeg")
-        except errors.WorkshopError:
+        except workshop.WorkshopError:
             counts["errors"] += 1
     report(f"2,000 mutated PNG files: {counts['pictures']} pictures, {counts['errors']} clear errors")
     assert sum(counts.values()) == 2000 and min(counts.values()) > 50
