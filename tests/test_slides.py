@@ -1,58 +1,18 @@
-"""The decks: what goes on which slide, nothing lost and nothing loaded from elsewhere, and the speaker's notes."""
+"""The decks: what goes on which slide, and the speaker's notes. The browser test looks at those of the lessons."""
 
 import re
-from pathlib import Path
 
-import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.language import WorkshopError
 from tools import slides
-from tools.notebooks import both, lessons
-
-DECKS = both(lessons)
-ADDRESS = re.compile(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']?([^"'> ]+)|url\(["']?([^"')]+)|@import""")
-
-
-def folder_for_decks(folder: Path) -> Path:
-    """A folder with a copy of reveal.js, fetched once."""
-    slides.reveal(slides.BUILD / "reveal.js")
-    (folder / "reveal.js").symlink_to(slides.BUILD / "reveal.js")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def decks(tmp_path_factory):
-    folder = folder_for_decks(tmp_path_factory.mktemp("decks"))
-    return {path: slides.build(path, folder).read_text(encoding="utf-8") for path in DECKS}
 
 
 def made(*cells, **notes):
     """The cells of the deck of a notebook with these cells after a set-up cell, and their slide types."""
     deck = slides.slides(new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("set up"), *cells]), notes)
     return [(cell.metadata.slideshow.slide_type, cell) for cell in deck.cells]
-
-
-def foreign(html):
-    found = [next(filter(None, match.groups()), "@import") for match in ADDRESS.finditer(html)]
-    return [each for each in found if not each.startswith(("data:", "reveal.js/", "../reveal.js/", "#"))]
-
-
-@pytest.mark.parametrize("path", DECKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_deck_loads_nothing_from_elsewhere_and_loses_no_row_of_a_table(decks, path):
-    assert foreign(decks[path]) == []
-    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
-    outputs = [out.get("data", {}) for cell in nbformat.read(path, 4).cells for out in cell.get("outputs", [])]
-    tables = [text, *(data["text/markdown"] for data in outputs if "text/markdown" in data)]
-    rows = [row for table in tables for row in re.findall(r"(?m)^\|.*\|$", table) if not re.match(r"\| ?-", row)]
-    heads = sum(len(re.findall(r"(?m)^\| ?-", table)) for table in tables)
-    assert decks[path].count("<tr") - decks[path].count("<thead") >= len(rows) - heads
-
-
-def test_control_an_address_elsewhere_is_noticed():
-    assert foreign('<img alt="" src="http://workshop.invalid/a.png">') == ["http://workshop.invalid/a.png"]
-    assert foreign("<style>@import url(https://workshop.invalid/a.css)</style>")
 
 
 def test_a_heading_begins_a_slide_and_what_does_not_fit_goes_on_below():
@@ -89,10 +49,7 @@ def test_links_to_files_are_named_and_links_to_lessons_lead_to_decks():
     )
 
 
-def test_notes_are_under_their_slide_and_a_note_without_one_is_an_error(decks, tmp_path):
-    for path, html in decks.items():
-        said = re.findall("(?m)^## ", (slides.NOTES / f"{path.stem}.md").read_text(encoding="utf-8"))
-        assert said and html.count('<aside class="notes">') >= len(said)
+def test_a_note_is_under_its_slide_and_one_without_a_slide_is_an_error():
     assert [kind for kind, _ in made(new_markdown_cell("## S"), S="Say this.")] == ["slide", "slide", "notes"]
     with pytest.raises(WorkshopError, match="no slide has the heading 'Z'"):
         made(Z="Say that.")
