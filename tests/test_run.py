@@ -1,21 +1,18 @@
 """`make run` and the environment under it: interrupted, half-made, moved, started twice, without a network device."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote
 
 import nbformat
 import pytest
 
 from helpers.settings import ROOT
-from tools import run
-from tools.notebooks import Outcome, all_notebooks, both, environment, execute, write
+from tools.notebooks import environment, execute, write
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
 
@@ -171,34 +168,3 @@ def test_two_first_runs_at_once_make_one_environment(project):
     both = [project(background=True) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert made((project.folder / "log").read_text()) == (1, 2)
-
-
-# The pages
-
-
-def dead_links(folder: Path) -> list[str]:
-    """Local links of the pages below `folder` that lead nowhere."""
-    dead = []
-    for page in folder.rglob("*.html"):
-        for link in re.findall(r'href="(?!\w+:|#)([^"]+)"', page.read_text(encoding="utf-8")):
-            target = page.parent / unquote(link.partition("#")[0])
-            if not target.exists():
-                dead.append(f"{page.name}: {link}")
-    return dead
-
-
-def test_the_pages_have_an_index_and_no_dead_local_link(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "BUILD", tmp_path)
-    everything = both(all_notebooks)
-    for path in everything:  # the links are in the text
-        short = nbformat.read(path, 4)
-        short.cells = [cell for cell in short.cells if cell.cell_type == "markdown"]
-        run.keep(Outcome(path, short, 0, 0.0), in_place=False)
-    run.write_index(everything)
-    index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
-    assert len(re.findall("<tr>", index)) == 2 + len(everything)
-    assert len(list((tmp_path / "html").rglob("*.html"))) == 1 + len(everything)
-    assert dead_links(tmp_path / "html") == []
-    page = tmp_path / "html" / "00_setup_check.html"
-    page.write_text(page.read_text(encoding="utf-8").replace('href="01_pcb', 'href="x01_pcb', 1), encoding="utf-8")
-    assert len(dead_links(tmp_path / "html")) == 1  # the control
