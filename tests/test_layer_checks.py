@@ -108,7 +108,7 @@ def test_a_wrong_gradient_is_caught(mistake):
 
 
 @pytest.mark.parametrize(("old", "new", "name", "sentence"), [
-    ("class SimpleCNN", "class Other", "network", "module '__main__' has no attribute 'SimpleCNN': the prompt asks for"),
+    ("class SimpleCNN", "class Other", "network", "module '__main__' has no attribute 'SimpleCNN': the prompt asks"),
     ("self.layers = [", "self.parts = [", "network", "'SimpleCNN' object has no attribute 'layers': "),
     ("            Flatten(),", "            type('Flatten', (), {})(),", "layer 6, Flatten",
      "it has no `forward`, which the prompt asks for"),
