@@ -64,7 +64,7 @@ def test_a_sound_program_passes_every_check():  # the other two answers: in the 
         "same seed, same output",
         "layers in turn",
     ]
-    assert rows[4] == ["layer 0, Conv2D", "(10, 1, 28, 28)", "(10, 4, 28, 28)", "40", "pass"] and len(rows) == 13
+    assert rows[4] == ["layer 0, Conv2D", "(3, 1, 28, 28)", "(3, 4, 28, 28)", "40", "pass"] and len(rows) == 13
 
 
 KERNELS, LAST = "self.W.reshape(num_filters", "self.layers[-1].forward(self"
