@@ -62,7 +62,7 @@ def test_a_sound_program_passes_every_check():  # the other two answers: in the 
     rows = run(LEARN, "check_layers")["checks"].tolist()
     whole = ["output shape", "rows sum to one", "same seed, same output", "layers in turn"]
     assert {row[-1] for row in rows} == {"pass"} and [row[0] for row in rows[:4]] == whole
-    assert rows[4] == ["layer 0, Conv2D", "(10, 1, 28, 28)", "(10, 4, 28, 28)", "40", "pass"] and len(rows) == 13
+    assert rows[4] == ["layer 0, Conv2D", "(3, 1, 28, 28)", "(3, 4, 28, 28)", "40", "pass"] and len(rows) == 13
     rows = run(LEARN, "check_gradients")["checks"].tolist()
     assert len(rows) == 21 and {row[-1] for row in rows} == {"pass"}  # 8 inputs, 6 arrays twice, the loss
 
