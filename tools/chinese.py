@@ -54,32 +54,29 @@ _LITERAL = re.compile(r'([fFrR]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
 
 
 # Markdown
-def units(markdown: str) -> Iterator[tuple[int, int, str, str]]:
-    """First line, line after the last, what stands before the words, the words: of headings, paragraphs, list items,
-    table rows and lines of HTML. A paragraph is one unit on one line, so that wrapping it otherwise changes nothing.
+def in_chinese(markdown: str, say: Say) -> str:
+    """The Markdown with its units translated: headings, paragraphs, list items, table rows and lines of HTML.
+
+    A paragraph is one unit on one line, so that wrapping it otherwise changes nothing; in Chinese it stays on one line,
+    for a line break between two Chinese letters would be a gap.
     """
-    lines, table = markdown.splitlines(), False
+    lines, table = [*markdown.splitlines()], False
+    units = []  # first line, line after the last, what stands before the words, the words
     for token in _PARSER.parse(markdown):
         table = token.type != "table_close" and (table or token.type == "table_open")
         start, end = token.map or (0, 0)
         if token.type == "tr_open":
-            yield start, start + 1, "", lines[start].strip()
+            units.append((start, start + 1, "", lines[start].strip()))
         elif token.type == "inline" and not table:
             first = token.content.split("\n")[0]
-            yield start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())
+            units.append((start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())))
         elif token.type == "html_block":
-            yield from (
-                (number, number + 1, "", lines[number]) for number in range(start, end) if lines[number].strip()
-            )
-
-
-def in_chinese(markdown: str, say: Say) -> str:
-    """The Markdown with its units translated, a line each: a line break between two Chinese letters would be a gap."""
-    lines: list[str | None] = [*markdown.splitlines()]
-    for start, end, before, words in units(markdown):
+            units += [(number, number + 1, "", lines[number]) for number in range(start, end)]
+    made: list[str | None] = [*lines]
+    for start, end, before, words in units:
         if _LETTERS.search(words):
-            lines[start:end] = [before + say(words, ""), *[None] * (end - start - 1)]
-    return "\n".join(line for line in lines if line is not None) + "\n" * markdown.endswith("\n")
+            made[start:end] = [before + say(words, ""), *[None] * (end - start - 1)]
+    return "\n".join(line for line in made if line is not None) + "\n" * markdown.endswith("\n")
 
 
 # Python and JSON
@@ -214,18 +211,14 @@ def template(name: str, old: Catalog) -> Catalog:
         return found
 
     def collect(text: str, kind: str) -> str:
-        if kind != "string" or shown(text) or old.get(text, CODE):
+        looks_like_words = _TWO_WORDS.search(re.sub(r"\{[^{}]*\}", "{x}", text))
+        if kind != "string" or looks_like_words or old.get(text, CODE):
             found.add(text, context=CODE if kind else None)
         return text
 
     for path in sources(name):
         built(path, collect)
     return found
-
-
-def shown(body: str) -> bool:
-    """Whether a string looks like words for a person."""
-    return bool(_TWO_WORDS.search(re.sub(r"\{[^{}]*\}", "{x}", body)))
 
 
 def speaker(name: str) -> Say:
