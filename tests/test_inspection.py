@@ -142,20 +142,17 @@ def test_no_other_file_gets_through_and_each_ends_in_one_error(load, tmp_path, r
     assert not recwarn.list
 
 
-def test_a_mutated_picture_is_a_picture_or_one_clear_error(load, tmp_path):
-    rng, path, pictures = np.random.default_rng(2024), tmp_path / "mutated.png", 0
+def test_a_picture_with_a_wrong_byte_is_a_picture_or_one_clear_error(load, tmp_path):
     small = saved(tmp_path, "png", Image.open(BOARDS / "spur.png").crop((900, 400, 1060, 500))).read_bytes()
-    for _ in range(400):
+    path, pictures = tmp_path / "wrong.png", 0
+    for place in range(120):
         raw = bytearray(small)
-        for place in rng.integers(0, len(raw), rng.integers(0, 4)):
-            raw[place] = rng.integers(256)
-        if rng.random() < 0.5:  # the header, with a sum that fits it again, so that it is believed
-            raw[16 + rng.integers(13)] = rng.integers(256)
-            raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))
-        path.write_bytes(raw[: rng.integers(len(raw))] if rng.random() < 0.2 else raw)
+        raw[place] ^= 0x55
+        raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))  # so that a wrong header is believed
+        path.write_bytes(raw)
         with suppress(workshop.WorkshopError):
             pictures += load(path)["image"]["format"] in ("png", "jpeg")
-    assert 10 < pictures < 390
+    assert 10 < pictures < 110
 
 
 def test_each_kind_of_mistake_is_seen_by_the_judge():
@@ -164,7 +161,6 @@ def test_each_kind_of_mistake_is_seen_by_the_judge():
     judge = run("def judge(", MODEL=None, settings=settings, TRUTH=truth)["judge"]
     right, wrong = ("spur", (10, 10, 20, 20)), ("short", (10, 15, 20, 25))
     assert list(judge({"a": [right], "c": []})) == [("spur", "spur", 1), ("nothing", "nothing", 0)]
-    assert list(judge({"a": [wrong], "b": [], "c": [wrong]})) == [
-        *(("spur", "short", pytest.approx(1 / 3)), ("spur", "nothing", 0), ("nothing", "short", 0))
-    ]
+    found = [("spur", "short", pytest.approx(1 / 3)), ("spur", "nothing", 0), ("nothing", "short", 0)]
+    assert list(judge({"a": [wrong], "b": [], "c": [wrong]})) == found
     assert list(judge({"a": [("spur", (30, 30, 40, 40))]})) == [("spur", "nothing", 0)], "a type in the wrong place"

@@ -83,7 +83,6 @@ FENCES = {
     '`````Python title="cnn.py" {1-3}\nx = 1\n`````': "x = 1\n",
     "```{.python .numberLines}\r\nx = 1\r\n```\r\n": "x = 1\n",
     "1. Step\n\n   ```py\n   x = 1\n   ```\n2. Next": "x = 1\n",
-    "<details>\n```python3\nx = 1\n```\n</details>": "x = 1\n",
     "```\na -> b\n```\n```python\nx = 1\n```\n```bash\nls\n```\n```python\ny = 2\n```": "x = 1\n\ny = 2\n",
     "```\nx = 1\n```": "x = 1\n",
 }
