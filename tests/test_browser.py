@@ -153,6 +153,7 @@ def jupyter(browser, tmp_path_factory):
             break
         time.sleep(0.25)
     else:
+        server.kill()
         pytest.fail("JupyterLab does not answer:\n" + (home / "log").read_text()[-2000:])
 
     def opened(source=None):

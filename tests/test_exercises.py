@@ -62,6 +62,10 @@ def test_a_starter_is_what_the_solution_says():
     assert starter(inside) == "def f():\n    c"
 
 
+def layer_check(message, check):
+    return f'my_message = MESSAGES["{message}"]\n\n\ndef my_check(layer):\n{textwrap.indent(check, "    ")}'
+
+
 # What a learner may write for each exercise, in place of the lines between `# solution` and `# starter`. Wrong answers
 # hold the short cuts that come to mind; right ones are another way than the solution's.
 MERGED = """result, left = [], list(found)
@@ -73,25 +77,15 @@ for kind, box in said:
         result.append((ask, box))
 return result + [(ask, box) for _, box in left]"""
 NEAR = "next((each for each in left if iou(box, each[1]) > 0.1), 0)"
-NONE = """"]
-
-def my_check(layer):
-    return True"""
-CORNERS = """"]
-
-def my_check(layer):
-    x = np.random.default_rng(1).standard_normal((2, 3, 4, 7))
-    corners = [x[:, :, row::2, column:6:2] for row in (0, 1) for column in (0, 1)]
-    y = layer.forward(x)
-    return y.shape == (2, 3, 2, 3) and np.allclose(y, sum(corners) / 4)"""
-LOOPS = """"]
-
-def my_check(layer):
-    x = np.arange(2 * 2 * 5 * 4).reshape(2, 2, 5, 4) ** 2.0
-    y = layer.forward(x)
-    return y.shape == (2, 2, 2, 2) and all(
-        y[n, c, i, j] == x[n, c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean() for n, c, i, j in np.ndindex(y.shape)
-    )"""
+CORNERS = """x = np.random.default_rng(1).standard_normal((2, 3, 4, 7))
+corners = [x[:, :, row::2, column:6:2] for row in (0, 1) for column in (0, 1)]
+y = layer.forward(x)
+return y.shape == (2, 3, 2, 3) and np.allclose(y, sum(corners) / 4)"""
+LOOPS = """x = np.arange(2 * 2 * 5 * 4).reshape(2, 2, 5, 4) ** 2.0
+y = layer.forward(x)
+return y.shape == (2, 2, 2, 2) and all(
+    y[n, c, i, j] == x[n, c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean() for n, c, i, j in np.ndindex(y.shape)
+)"""
 FORM = """form = {"levelConfigurations": @, "overlapTokens": 60}
 my_chunking = {"chunkingStrategy": "HIERARCHICAL", "hierarchicalChunkingConfiguration": form}"""
 SENTENCES = """spans, at, size = [], 0, 4 * tokens
@@ -161,9 +155,13 @@ ANSWERS = {  # by lesson and exercise: a form, what stands for its @ in wrong an
         ['"np.max(window)", "np.min(window)"', '"np.max(window)", "window[0, 0]"'],
     ),
     "02 3": (
-        'my_message = MESSAGES["@',
-        [f"explained{CORNERS}", f"named{NONE}", "named" + CORNERS.replace("(2, 3, 4, 7)", "(1, 1, 4, 7)")],
-        [f"by example{CORNERS}", f"named{LOOPS}"],
+        "@",
+        [
+            layer_check("explained", CORNERS),
+            layer_check("named", "return True"),
+            layer_check("named", CORNERS.replace("(2, 3, 4, 7)", "(1, 1, 4, 7)")),
+        ],
+        [layer_check("by example", CORNERS), layer_check("named", LOOPS)],
     ),
     "03 1": ("tokens, overlap = @", ["80, 20", "60, 45", "120, 50"], ["80, 50", "75, 45"]),
     "03 2": (

@@ -34,6 +34,7 @@ HEADING = re.compile(r"^#{1,3} +(.+?) *$", re.MULTILINE)
 TO_LESSON = re.compile(r"\]\((\w+)\.ipynb\)")
 TO_FILE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|\w+\.html\))[^)\s]+\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+WRAPPER = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=False)  # characters of a line on a slide
 CUT = "… (the whole is in the notebook)"
 
 
@@ -122,19 +123,18 @@ def shorter(cell: NotebookNode) -> NotebookNode:
     for output in cell.outputs:
         data = output.get("data", {})
         if "text/markdown" in data:
-            text = FENCE.sub(lambda program: cut(program[0], 15, 1), data["text/markdown"])
+            text = FENCE.sub(lambda program: cut(program[0].splitlines(), 15, 1), data["text/markdown"])
             outputs.append(new_output("display_data", {"text/markdown": text}))
         elif data.keys() & {"text/html", "image/png"}:
             outputs += [output] if pictures(NotebookNode(outputs=[output])) else []
-        else:  # the end often holds the result
-            outputs.append(new_output("stream", text=cut(output.get("text", "") or data.get("text/plain", ""), 8, 8)))
+        elif text := (output.get("text", "") or data.get("text/plain", "")).strip("\n"):
+            lines = [part for line in text.splitlines() for part in WRAPPER.wrap(line) or [""]]
+            outputs.append(new_output("stream", text=cut(lines, 8, 8) if len(lines) > 17 else text))
     return new_code_cell(re.sub(r"\n{3,}", "\n\n", cell.source), outputs=outputs)
 
 
-def cut(text: str, first: int, last: int) -> str:
-    """The first and the last lines, as a slide shows them, of a text that has more."""
-    wrapper = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=False)
-    lines = [part for line in text.strip("\n").splitlines() for part in wrapper.wrap(line) or [""]]
+def cut(lines: list[str], first: int, last: int) -> str:
+    """The first lines and the last, which often hold the result, if there are more."""
     return "\n".join([*lines[:first], CUT, *lines[-last:]] if len(lines) > first + last + 1 else lines)
 
 
