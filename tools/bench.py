@@ -120,7 +120,7 @@ def replay_against_loopback_and_vcrpy(folder: Path) -> None:
             theirs = ms_a_call(runtime)
     print(f"replay, {ENTRIES} entries: {ours:.2f} ms a call; under 1 ms: {'yes' if ours < 1 else 'NO'}")
     print(
-        f"  over HTTP on this machine {http / ours:.0f} times as long, from a cassette of VCR.py {theirs / ours:.0f} times"
+        f"  over HTTP on this machine {http / ours:.0f} times as long; from VCR.py's cassette {theirs / ours:.0f} times"
     )
 
 
