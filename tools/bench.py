@@ -119,9 +119,7 @@ def replay_against_loopback_and_vcrpy(folder: Path) -> None:
         with cassette(str(folder / "cassette.yaml")):
             theirs = ms_a_call(runtime)
     print(f"replay, {ENTRIES} entries: {ours:.2f} ms a call; under 1 ms: {'yes' if ours < 1 else 'NO'}")
-    print(
-        f"  over HTTP on this machine {http / ours:.0f} times as long; from VCR.py's cassette {theirs / ours:.0f} times"
-    )
+    print(f"  over HTTP here {http / ours:.0f} times as long; from VCR.py's cassette {theirs / ours:.0f} times")
 
 
 def first_token_against_the_service(folder: Path) -> None:
