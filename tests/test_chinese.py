@@ -44,14 +44,6 @@ def test_every_source_has_its_edition_and_no_edition_is_without_a_source():
     assert made - by_hand == {chinese.target(path) for _, path in SOURCES} & made
 
 
-@pytest.mark.parametrize("path", all_notebooks(), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_with_all_words_blanked_it_is_the_same_program(path):
-    english, translated = cells(path), cells(chinese.target(path))
-    assert len(english) == len(translated)
-    for one, other in zip(english, translated, strict=True):
-        assert chinese.skeleton(one.source) == chinese.skeleton(other.source)
-
-
 # A small edition of its own, to break
 @pytest.fixture
 def edition(tmp_path, monkeypatch):
