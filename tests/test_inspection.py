@@ -116,11 +116,11 @@ def test_control_without_alignment_they_fail(drawn):
 
 def test_odd_pictures_raise_nothing_and_are_not_taken_for_good(drawn):
     compare, rng = run("template-comparison")["compare"], np.random.default_rng(1)
-    template, board, _ = drawn[3]
-    blank = np.zeros_like(board)
+    template, board, _ = draw_pair(3, np.eye(2, 3, dtype=np.float32))
+    blank, noise = np.zeros_like(board), rng.integers(0, 256, board.shape, dtype=np.uint8)
     assert compare(board, board, 128, 7) == compare(blank, blank, 128, 7) == []
-    assert compare(template, rng.integers(0, 256, board.shape, dtype=np.uint8), 128, 7)
-    for odd in (blank, blank + 255, template[::-1].copy()):
+    assert compare(template, noise, 128, 7)
+    for odd in (blank, blank + 255, drawn[9][0][::-1].copy(), board.T.copy()):
         assert compare(template, odd, 128, 7) and compare(odd, template, 128, 7)
     assert 0 < len(compare(template, board[4:-3, 2:-5].copy(), 128, 7)) <= 2 * len(compare(template, board, 128, 7))
     for _ in range(50):
