@@ -61,12 +61,8 @@ def form_problem(entry: dict[str, Any]) -> str:
     shape = operation.output_shape
     checks = [(parsed, shape)]
     if operation.has_event_stream_output:
-        events = operation.get_event_stream_output()
-        (member,) = [
-            name for name, each in shape.members.items() if each.serialization.get("eventstream") or each is events
-        ]
-        stream = parsed.pop(member)
-        checks = [(event[kind], events.members[kind]) for event in stream for kind in event]
+        kinds = operation.get_event_stream_output().members
+        checks = [(each["data"], kinds[each["event"]]) for each in entry["body"]["events"]]
         if not checks:
             return "the stream is empty"
     elif operation.has_streaming_output:

@@ -63,16 +63,10 @@ def test_replay_answers_converse_and_says_what_is_estimated(recorded, capsys):
 
 def test_replay_needs_nothing_of_the_machine_and_opens_no_socket(recorded, monkeypatch, tmp_path):
     (tmp_path / "config").write_text("[broken")
-    for name, value in {
-        "AWS_PROFILE": "nonsense",
-        "AWS_CONFIG_FILE": str(tmp_path / "config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "config"),
-        "AWS_ENDPOINT_URL": "not a url",
-        "AWS_RETRY_MODE": "never",
-        "AWS_MAX_ATTEMPTS": "many",
-        "AWS_CA_BUNDLE": "/nowhere",
-    }.items():
-        monkeypatch.setenv(name, value)
+    odd = dict.fromkeys(("PROFILE", "ENDPOINT_URL", "RETRY_MODE", "MAX_ATTEMPTS", "CA_BUNDLE"), "nonsense")
+    odd |= dict.fromkeys(("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"), str(tmp_path / "config"))
+    for name, value in odd.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("replay opened a connection"))
     runtime = recorded(entry("bedrock-runtime.Converse", asked("hello"), said("hi")))
     assert runtime.converse(**asked("hello"))["stopReason"] == "end_turn"

@@ -1,11 +1,8 @@
 """Passages: paging, filters, prompts."""
 
-import json
-
 import pytest
 
 from helpers import clients, retrieval, workshop
-from helpers.language import WorkshopError
 from helpers.retrieval import Passage
 from tests.loopback import Script, Service
 
@@ -82,13 +79,3 @@ def test_a_table_shows_one_row_a_passage():
     assert retrieval.sources(passages) == "1. x.pdf, page 3 (score 0.51)\n2. z.pdf (score 0.10)"
     assert len(rows) == 4 and rows[3] == "| 2 | 0.10 | z.pdf | - | c… |"
     assert rows[2].startswith("| 1 | 0.51 | x.pdf | 3 | a \\| b a")
-
-
-def test_the_knowledge_base_of_a_live_run(service, change, tmp_path):
-    with pytest.raises(WorkshopError, match="WORKSHOP_KNOWLEDGE_BASE_ID="):
-        retrieval.knowledge_base_id()
-    place = {"id": "abcd1234", "account": "1", "region": "us-east-1", "store": "opensearch"}
-    (tmp_path / "workshop.json").write_text(json.dumps({**place, "knowledge_base_id": "ABCDEFGHIJ"}))
-    assert retrieval.knowledge_base_id() == "ABCDEFGHIJ"
-    change(knowledge_base_id="KLMNOPQRST")
-    assert retrieval.knowledge_base_id() == "KLMNOPQRST"

@@ -82,10 +82,10 @@ class Record(replay.Live):
             save(self.recording, self.path, self._secrets)
 
     def _named(self, entry: dict[str, Json]) -> dict[str, Json]:
-        text = json.dumps(entry)
+        text = scrub(json.dumps(entry), self._secrets)
         for name, kept in self._stand_ins.items():
             text = text.replace(name, kept)
-        found: dict[str, Json] = json.loads(scrub(text, self._secrets))
+        found: dict[str, Json] = json.loads(text)
         return found
 
     @property
@@ -97,7 +97,8 @@ class Record(replay.Live):
 
     def _remember(self, event_name: str, params: Params, **_: Any) -> None:
         call = event_name.partition(".")[2]
-        self._pending[call] = self._named({"call": call, "origin": "service", "request": request_of(params)})
+        asked = request_of(request_of(params))  # twice: then digests are sorted too, as they stand in the files
+        self._pending[call] = self._named({"call": call, "origin": "service", "request": asked})
 
     def _answer_from_old(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
         """In a recording of some requests only: the old answer to each of the others, kept as it is."""
