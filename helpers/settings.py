@@ -47,7 +47,8 @@ def _refuse_unknown(names: set[str]) -> None:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             told = [say("There is no setting {name}.", name=name)]
             told += [say("Did you mean {name}?", name=each) for each in near]
-            raise WorkshopError(" ".join([*told, say("All settings are in .env.example.")]))
+            whole = " ".join([*told, say("All settings are in .env.example.")])
+            raise WorkshopError(whole)
 
 
 @lru_cache(maxsize=1)
