@@ -141,7 +141,7 @@ def test_a_chinese_notebook_has_its_own_documents_and_recordings_and_shares_the_
 
 def test_each_edition_and_each_folder_of_ones_own_has_its_own_passages(editions, change, monkeypatch, tmp_path):
     index = SimpleNamespace(retrieve=lambda params: {"retrievalResults": ["found"]})
-    monkeypatch.setattr(replay, "open_index", lambda folder: index)
+    monkeypatch.setattr("helpers.replay.index.open_index", lambda folder: index)
     own = {"letters_dir": tmp_path}
     for name, documents, found in (("lesson", {}, []), ("zh/lesson", {}, ["found"]), ("lesson", own, ["found"])):
         change(**documents)

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from botocore.response import StreamingBody
 
 from helpers import replay, workshop
 from helpers.language import WorkshopError
-from helpers.replay.opensearch import Send, answered_by
 from helpers.replay.recording import Json, Params, Recording, key, request_of
 from helpers.settings import settings
 from tools.scrub import scrub
@@ -64,9 +64,9 @@ class Record(replay.Live):
         session.register("before-parse", self._take_down)
 
     def connection(self) -> type:
-        return answered_by(self._sent)
+        return replay.answered_by(self._sent)
 
-    def _sent(self, call: str, params: Params, send: Send) -> dict[str, Json]:
+    def _sent(self, call: str, params: Params, send: Callable[[], Any]) -> dict[str, Json]:
         status, headers, text = send()
         kind = headers.get("content-type", "application/json")
         entry = {"call": call, "origin": "service", "request": request_of(params), "status": status}

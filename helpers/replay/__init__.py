@@ -3,7 +3,9 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +14,6 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from urllib3 import HTTPResponse
 
 from helpers.language import N_, WorkshopError, say
-from helpers.replay.index import open_index
 from helpers.replay.recording import Json, Params, Recording, raw, request_of
 from helpers.settings import ROOT, settings
 
@@ -86,8 +87,6 @@ class Replay(Live):
 
     def connection(self) -> type:
         """A connection class that is answered from the recording too."""
-        from helpers.replay.opensearch import answered_by
-
         return answered_by(lambda call, params, send: self.answer(call, params))
 
     def today(self) -> date:
@@ -102,6 +101,8 @@ class Replay(Live):
         asked = request_of(params)
         entry = self.recording.find(call, asked, shared=call != RETRIEVE)  # others' documents, others' answers
         if call == RETRIEVE and (entry is None or self._own_documents):
+            from helpers.replay.index import open_index  # only here: a recorded lesson loads nothing of it
+
             return {"origin": "index", "body": {"json": open_index(settings().letters_dir).retrieve(params)}}
         if entry is None:
             raise self.recording.missing(call, asked)
@@ -126,6 +127,26 @@ def response(url: str, entry: dict[str, Json]) -> AWSResponse:
 def body(content: bytes) -> HTTPResponse:
     """`content` as botocore reads it from a connection."""
     return HTTPResponse(BytesIO(content), preload_content=False)
+
+
+def answered_by(answer: Callable[[str, Params, Callable[[], Any]], dict[str, Json]]) -> type:
+    """A connection class of opensearch-py that asks `answer(call, params, send)` for the entry of each request.
+
+    `send()` sends the request, and gives status, headers and text of the answer; no status is an error there.
+    """
+    from opensearchpy import Urllib3HttpConnection
+
+    class Answered(Urllib3HttpConnection):
+        def perform_request(self, method: str, url: str, params: Any = None, body: Any = None, **more: Any) -> Any:  # type: ignore[override]
+            send = partial(super().perform_request, method, url, params, body, **more | {"ignore": range(1000)})
+            asked = {"path": url, "params": dict(params or {}), "body": body}
+            entry = answer(f"opensearch.{method}", asked, send)
+            status, text = entry["status"], raw(entry["body"])[1].decode()
+            if not 200 <= status < 300 and status not in (more.get("ignore") or ()):
+                self._raise_error(status, text, entry["headers"]["content-type"])
+            return status, entry["headers"], text
+
+    return Answered
 
 
 _active: Live | None = None
