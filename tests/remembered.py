@@ -4,26 +4,44 @@ That it does give the same, nbval shows, which compares every lesson with its st
 """
 
 import functools
+import hashlib
 import os
+import pickle
 import sys
-import warnings
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import cv2
-import joblib
 
 from helpers import sandbox
 from helpers.replay import chinese, index
 from helpers.settings import ROOT
 
-PLACE = "TESTS_REMEMBERED"  # names the folder of this run of the tests (conftest.py); without one nothing is remembered
+PLACE = "TESTS_REMEMBERED"  # names the folder of this run of the tests (conftest.py)
 PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests import remembered\nremembered.begin()"
+
+
+def remembering(function: Any) -> Any:
+    """`function`, which answers from the folder to arguments that it had before, whichever process asked."""
+
+    @functools.wraps(function)
+    def answer(*args: Any, **named: Any) -> Any:
+        asked = pickle.dumps((function.__name__, args, named))
+        known = Path(os.environ[PLACE], hashlib.sha256(asked).hexdigest())
+        if not known.exists():
+            found = function(*args, **named)
+            with tempfile.NamedTemporaryFile(dir=known.parent, delete=False) as beside:
+                pickle.dump(found, beside)
+            os.replace(beside.name, known)
+        return pickle.loads(known.read_bytes())
+
+    return answer
 
 
 def begin() -> None:
     """Remember from now on, in this process; never in that of the tests, which try the sandbox itself."""
     assert "pytest" not in sys.modules
-    warnings.filterwarnings("ignore", module="joblib")  # that it took long, on a busy machine
-    remembering = joblib.Memory(os.environ.get(PLACE), verbose=0).cache
     chinese._by_meaning = functools.cache(remembering(chinese._by_meaning.__wrapped__))
     index._built = functools.cache(remembering(index._built.__wrapped__))
     sandbox.run = remembering(sandbox.run)  # a model's program
