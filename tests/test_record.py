@@ -193,6 +193,17 @@ def test_bodies_come_back_as_they_were(kind, body):
     assert recorder.readable(kind, raw(body)[1]) == body and raw(body)[0] == kind
 
 
+def test_a_file_is_replaced_at_once_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "lesson.json"
+    recorder.save(Recording(path), path)
+    before, more = path.read_bytes(), Recording(path)
+    more.add({"call": "a.B", "request": {}, "body": {"json": {}}})
+    monkeypatch.setattr("os.replace", lambda *_: pytest.fail("here the old file still stands"))
+    with pytest.raises(pytest.fail.Exception):
+        recorder.save(more, path)
+    assert path.read_bytes() == before
+
+
 def test_what_differs_from_the_rule_book_is_said(tmp_path):
     found = Recording(tmp_path / "none.json")
     asked = {"modelId": "us.anthropic.claude-sonnet-5-5", "messages": [], "inferenceConfig": {"temperature": 0}}
