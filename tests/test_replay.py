@@ -117,14 +117,14 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
     long = "The same beginning of a long prompt. " * 20
     limit = {"inferenceConfig": {"maxTokens": 900}}
     runtime = recorded(
-        entry("bedrock-runtime.Converse", asked("Something else", **limit), said("-")),
+        entry("bedrock-runtime.Converse", asked("This is longer. " * 60 + "Something else", **limit), said("-")),
         entry("bedrock-runtime.Converse", asked(long + "What is Amazon doing?", **limit), said("-")),
     )
     with pytest.raises(RecordingMissing) as caught:
         runtime.converse(**asked(long + "What is Google doing?", **limit))
     message = str(caught.value)
     assert "recorded: …" in message and "Amazon doing?" in message and "Google doing?" in message
-    assert "- …Something else (at most 900 tokens)" in message
+    assert "This is longer. Something else (at most 900 tokens)" in message
     assert "undo the edit" in message and "WORKSHOP_MODE=live" in message
     assert len(message.splitlines()) == 8 and len(message) < 900
     assert caught.value._render_traceback_() == [f"RecordingMissing: {message}"]
