@@ -15,7 +15,7 @@ def code(notebook):
 
 @pytest.mark.parametrize(("store", "edition"), [("opensearch", ""), ("s3vectors", ""), ("opensearch", "zh")])
 def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one(store, edition, tmp_path, report):
-    outcomes, left, met = record_account.run(store, tmp_path, edition, record=True)
+    outcomes, left, met = record_account.run(store, tmp_path, edition)
     assert left == {} and [outcome.error for outcome in outcomes] == ["", ""]
     report(f"rules of the service that 03 and 99 meet ({store}): {', '.join(map(str, sorted(met)))}")
     assert met == {6, 8, 10}  # 11 refuses nobody: lesson 03 makes the role first
