@@ -8,7 +8,7 @@ import hashlib
 import operator
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,7 @@ class Index:
     def __init__(self, files: tuple[Path, ...], characters: int = CHARACTERS, overlap: int = OVERLAP) -> None:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_pipeline, make_union
-        from sklearn.preprocessing import FunctionTransformer, Normalizer
+        from sklearn.preprocessing import FunctionTransformer
 
         common = {"sublinear_tf": True, "preprocessor": _plain, "max_features": FEATURES}
         word = rf"\w\w+|[{CJK}]"
@@ -57,8 +56,8 @@ class Index:
         self._hits = [_hit(*each) for file in files for each in self._passages(file) if self._known(each[2])]
         if not self._hits:
             return
-        self._words = make_pipeline(make_union(words, letters), Normalizer(copy=False))
-        self._by_words = self._words.fit_transform([hit["content"]["text"] for hit in self._hits])
+        self._vectorizers, texts = (words, letters), [hit["content"]["text"] for hit in self._hits]
+        self._by_words = _joined(each.fit_transform(texts) for each in self._vectorizers)
         fitted = self._by_words[:: -(-len(self._hits) // FITTED)]
         svd = TruncatedSVD(min(DIMENSIONS, fitted.shape[0] - 1), algorithm="arpack", random_state=0)
         as_it_is = FunctionTransformer()  # one passage spans no space
@@ -99,7 +98,8 @@ class Index:
         if not self._hits:
             return []
         said, others = f"{question} {english_words(question)}", synonyms(self._known(question))
-        asked = self._words.transform([said]) + self._words.transform([others]) / 2
+        asked, beside = (_joined(each.transform([text]) for each in self._vectorizers) for text in (said, others))
+        asked += beside / 2
         scores = cosine_similarity(self._meaning.transform(asked), self._by_meaning)[0]
         if kind == "HYBRID":
             scores = (scores + cosine_similarity(asked, self._by_words)[0]) / 2
@@ -139,6 +139,14 @@ def open_index(folder: Path) -> Index:
 @lru_cache(maxsize=2)
 def _built(files: tuple[Path, ...], changed: tuple[tuple[int, int], ...]) -> Index:
     return Index(files)
+
+
+def _joined(parts: Iterable[Any]) -> Any:
+    """Rows of tf-idf side by side, each of length 1. scikit-learn's FeatureUnion warns when threads use it at once."""
+    from scipy.sparse import hstack
+    from sklearn.preprocessing import normalize
+
+    return normalize(hstack(list(parts), format="csr"), copy=False)
 
 
 def _length(text: str) -> int:
