@@ -76,8 +76,7 @@ def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, 
 
 def _opened(value: Any) -> dict[str, Any]:
     """The JSON that a parameter holds as text; in a stored request it stands opened already."""
-    found: dict[str, Any] = value["json"] if isinstance(value, dict) else json.loads(value)
-    return found
+    return value["json"] if isinstance(value, dict) else json.loads(value)
 
 
 def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
@@ -110,10 +109,9 @@ def ask(name: str) -> None:
     worked = path.parent / "solutions" / path.name
     for each in [path] + [worked] * worked.exists():
         outcome = execute(each, environment(), preamble=preamble, keep_going=True, ending=EVERY)
-        for cell in outcome.notebook.cells:
-            for output in cell.get("outputs", []):
-                if output.output_type == "error" and output.ename != "RecordingMissing":
-                    print(f"  {cell.id}: {output.ename}: {output.evalue[:200]}")
+        put_out = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
+        for error in (output for output in put_out if output.output_type == "error"):
+            print(f"  {error.ename}: {error.evalue[:200]}")
     for prompt in sorted(folder.glob("*/prompt.md")):
         print(f"  open: {prompt.parent.relative_to(ROOT)}")
 
@@ -149,18 +147,17 @@ def _before_cache_point(request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, Any] | None:
+    """The answer to a request that was noted in `folder`, with its origin; none if nobody has answered."""
     call = request["call"]
-    written = {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}
-    for origin, path in written.items():
+    for origin, path in {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}.items():
         if path.exists():
-            body = json.loads(path.read_text(encoding="utf-8"))
-            return {"call": call, "origin": origin, "request": request["request"], "body": {"json": body}}
+            return {**request, "origin": origin, "body": {"json": json.loads(path.read_text(encoding="utf-8"))}}
     if not (folder / "reply.md").exists():
         return None
     text = (folder / "reply.md").read_text(encoding="utf-8").strip("\n")
     prompt = (folder / "prompt.md").read_text(encoding="utf-8")
-    names = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.(png|jpeg|gif|webp)", path.name)]
-    pictures = [image_tokens(path) for path in sorted(names, key=lambda path: int(path.stem))]
+    names = re.findall(r"^\[picture: (\d+\.\w+)\]$", prompt, re.MULTILINE)
+    pictures = [image_tokens(folder / name) for name in names]
     asked, prefix = request["request"], _before_cache_point(request["request"])
     kept = sum(pictures[: sum("image" in block for block in prefix)])
     kept += text_tokens("".join(block.get("text", "") for block in prefix))
@@ -210,14 +207,9 @@ def text_of(entry: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for part in [*parts, *(event["data"].get("delta", {}) for event in events)])
 
 
-def main() -> None:
-    """The command line."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=(commands := {"ask": ask, "take": take}))
+    parser.add_argument("command", choices=["ask", "take"])
     parser.add_argument("notebook")
     options = parser.parse_args()
-    commands[options.command](options.notebook)
-
-
-if __name__ == "__main__":
-    main()
+    (ask if options.command == "ask" else take)(options.notebook)
