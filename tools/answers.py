@@ -151,7 +151,8 @@ def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, A
     call = request["call"]
     for origin, path in {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}.items():
         if path.exists():
-            return {**request, "origin": origin, "body": {"json": json.loads(path.read_text(encoding="utf-8"))}}
+            body = {"json": json.loads(path.read_text(encoding="utf-8"))}
+            return {"call": call, "origin": origin, "request": request["request"], "body": body}
     if not (folder / "reply.md").exists():
         return None
     text = (folder / "reply.md").read_text(encoding="utf-8").strip("\n")
