@@ -2,15 +2,12 @@
 
 import json
 
-import nbformat
 import pytest
-from IPython.display import Markdown
 
 from helpers.replay import index as module
 from helpers.replay.index import open_index
 from helpers.retrieval import passage_of
 from helpers.settings import ROOT
-from tools.notebooks import FOLDER
 
 ENGLISH = ROOT / "data" / "letters"
 QUESTIONS = {  # the list of questions and the letters that are asked: hit@5 at least
@@ -25,10 +22,9 @@ def asked(request):
     """The name, the questions with the file, the pages and the key of each, and the index of the letters."""
     name, letters = request.param
     rows = json.loads((ROOT / "tests" / f"questions_{name}.json").read_text(encoding="utf-8"))
+    folder = ENGLISH / "zh" if letters == "Chinese" else ENGLISH
     if letters == "Amazon's own":
         folder = request.getfixturevalue("real_letters")
-    else:
-        folder = ENGLISH / ("zh" if letters == "Chinese" else "")
     return request.param, rows, open_index(folder)
 
 
@@ -84,18 +80,3 @@ def test_only_facts_that_are_ranked_low_are_not_found():
             there = [each.text for each in passages if each.source == fact["file"] and each.page in fact["pages"]]
             held.setdefault(row["kind"], []).append(any(form in text for text in there for form in fact["text"]))
     assert not any(held["ranked low"]) and all(held["figure"]) and all(held["English"])
-
-
-def test_the_retrieval_part_of_the_finance_lesson_runs_over_the_real_letters(real_letters, change, capsys):
-    change(letters_dir=real_letters)
-    lesson = nbformat.read(FOLDER / "04_financial_rag.ipynb", as_version=4)
-    code = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
-    opening = "\n".join(line for line in code[1].splitlines() if line.startswith(("QUESTION", "found")))
-    asking = [cell for cell in code[2:] if "retrieval.retrieve(" in cell and "exam" not in cell and "ask(" not in cell]
-    shown = []
-    scope = {"display": shown.append}
-    for cell in [code[0], f"KB = retrieval.knowledge_base_id()\n{opening}", *asking]:
-        exec(cell, scope)
-    assert len(asking) >= 3 and "Bar chart" in capsys.readouterr().out
-    assert isinstance(shown[0], Markdown)
-    assert "| AMZN-2022-Shareholder-Letter.pdf | 6 |" in shown[0].data.splitlines()[2]
