@@ -29,7 +29,7 @@ def client(service: str) -> Any:
 
 @lru_cache(maxsize=32)
 def _client(of: boto3.Session, service: str) -> Any:
-    return of.client(service, config=_config())
+    return of.client(service)
 
 
 def session() -> boto3.Session:
@@ -95,12 +95,9 @@ def _config() -> Config:
 
 def _isolated_session() -> botocore.session.Session:
     """A session that reads no environment variable, no file and no instance metadata."""
-    variables = {
-        name: (in_file, None, default, convert)
-        for name, (in_file, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
-    }
-    for name in ("config_file", "credentials_file"):
-        variables[name] = (None, None, os.devnull, None)
+    known = BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    variables = {name: (None, None, default, convert) for name, (_, _, default, convert) in known}
+    variables |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     variables["ignore_configured_endpoint_urls"] = (None, None, True, None)
     core = botocore.session.Session(session_vars=variables)
     core.set_credentials("replay", "replay")
