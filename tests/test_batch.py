@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError
 
-from helpers import batch, clients, workshop
+from helpers import batch, clients
 from helpers.language import WorkshopError
-from tests.loopback import On, Reply, Script, Service
+from tests.loopback import On, Reply
 from tests.loopback.faults import quota, refused, slow
 
 
@@ -49,15 +49,10 @@ def test_results_come_in_order_and_no_more_in_flight_than_allowed():
     ],
     ids=["a fifth", "a quota"],
 )
-def test_where_the_service_throttles_every_result_arrives_once(faults, change, monkeypatch):
+def test_where_the_service_throttles_every_result_arrives_once(faults, live, monkeypatch):
     real = time.sleep  # back-offs at a hundredth of their length: their order stays, and the test does not wait
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: real(seconds / 100))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "x")
-    change(mode="live", region="us-west-2")
-    with Service(Script({"bedrock-runtime.Converse": Reply("Yes.")}), *faults) as service:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-        workshop.start("lesson")
+    with live({"bedrock-runtime.Converse": Reply("Yes.")}, *faults) as service:
         converse = clients.client("bedrock-runtime").converse
         results = batch.run(
             lambda text: converse(modelId="m.x", messages=[{"role": "user", "content": [{"text": text}]}]),
