@@ -19,7 +19,7 @@ def resolve(live, monkeypatch):
     """What answers where these models, {id: what differs}, and, page by page, these profiles are listed."""
     monkeypatch.setattr(replay.Live, "today", lambda self: date(2026, 11, 22))
     plain = {"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/x", "modelLifecycle": {"status": "ACTIVE"}}
-    fixed = {"models": [], "status": "ACTIVE", "type": "SYSTEM_DEFINED", "inferenceProfileName": "x"}
+    fixed = {"models": [{}], "status": "ACTIVE", "type": "SYSTEM_DEFINED", "inferenceProfileName": "x"}
     fixed["inferenceProfileArn"] = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/x"
 
     def found(offered, pages, alias="", geography="global"):
