@@ -54,15 +54,15 @@ def _try_again(
 ) -> float | bool | None:
     """Seconds until the next attempt; False for none; None leaves it to botocore.
 
-    A quota is a bucket that fills steadily: short waits use all of it, where botocore's, which double up to 20
-    seconds, leave much unused (`make bench`).
+    A quota is a bucket that fills steadily: waits that grow slowly, to a second, use all of it, where botocore's,
+    which double up to 20 seconds, leave much unused (`make bench`).
     """
     error = (response[1] if response else {}).get("Error", {})
     if isinstance(caught_exception, ReadTimeoutError) or "per day" in error.get("Message", ""):
         return False  # ten minutes have passed and it would be billed again; or none helps before tomorrow
     if error.get("Code") != "ThrottlingException":
         return None
-    return random.uniform(0.5, 1) * min(1.0, 0.1 * 2**attempts) if attempts < THROTTLED else False
+    return random.uniform(0.5, 1) * min(1.0, 0.2 + 0.05 * attempts) if attempts < THROTTLED else False
 
 
 def _refuse_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:

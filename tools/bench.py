@@ -71,31 +71,35 @@ def _serve(pipe: Any, faults: tuple[On, ...]) -> None:
 
 
 def batch_against_quota_and_ideal(folder: Path) -> None:
-    """320 calls of 200 ms, 16 in flight: beside 320 x 0.2 / 16 seconds, and beside quotas of the service."""
-    calls, seconds, at_most = 320, 0.2, 16
+    """320 calls of 200 ms, 16 in flight: beside 320 / 16 x 0.2 seconds, and beside quotas of the service."""
+    calls, at_most, pause = 320, 16, 0.2
+
+    def seconds(ask: Callable[[int], object], items: range) -> float:
+        begin = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert len(batch.run(ask, items, batch.Results(), at_most)) == len(items)
+        return time.perf_counter() - begin
+
+    ideal = calls // at_most * pause
+    share = ideal / seconds(lambda number: time.sleep(pause), range(calls))
+    print(f"batch of {calls}, {at_most} in flight: sleeps of {pause} s take {ideal:.1f} s at best, {share:.1%} of it")
     for rate, burst in ((0, 0), (40, 40), (20, 5), (10, 60)):
-        limits = [On(quota(rate, burst))] if rate else []
-        best = calls * seconds / at_most if not rate else max(1, calls - burst) / rate
-        took = []
-        for _ in range(1 if rate else 3):
-            with service(*limits, On(slow(seconds))) as (url, seen):
-                start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
-                runtime = clients.client("bedrock-runtime")
-                runtime.converse(**question(calls))  # the first call of a client reads the service model's rules
-                begin = time.perf_counter()
-                with contextlib.redirect_stdout(io.StringIO()):
-                    results = batch.run(
-                        lambda number: runtime.converse(**question(number)),  # noqa: B023
-                        range(calls),
-                        batch.Results(),
-                        at_most,
-                    )
-                took.append(time.perf_counter() - begin)
-            assert len(results) == seen["answered"] - 1 == calls, "each result once"
-        name = f"quota {rate} a second, burst {burst}" if rate else "no quota"
-        shares = ", ".join(f"{best / each:.0%}" for each in sorted(took))
-        refused = f"{seen['ThrottlingException']} refused"
-        print(f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best {best:.1f} s; {refused}")
+        with service(*[On(quota(rate, burst))] * (rate > 0), On(slow(pause))) as (url, seen):
+            start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
+            converse = clients.client("bedrock-runtime").converse
+
+            def ask(number: int, converse: Callable[..., object] = converse) -> object:
+                return converse(**question(number))
+
+            ask(calls)  # the first call of a client reads the service model's rules
+            alone = seconds(ask, range(1))
+            took = [seconds(ask, range(calls)) for _ in range(1 if rate else 3)]
+        assert seen["answered"] == 2 + calls * len(took), "each result once"
+        best = max(1, calls - burst) / rate if rate else ideal
+        name = f"quota {rate} a second, burst {burst}" if rate else f"no quota, a call alone {alone:.3f} s"
+        shares = ", ".join(f"{best / each:.1%}" for each in sorted(took))
+        load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+        print(f"  {name}: {shares} of the best {best:.1f} s; {seen['ThrottlingException']} refused; {load}")
 
 
 def replay_against_loopback_and_vcrpy(folder: Path) -> None:
