@@ -1,10 +1,8 @@
 """Mode server: what a cell asks of Bedrock goes to a Messages server, and comes back in Bedrock's form."""
 
 import base64
-import functools
 import hashlib
 import json
-import operator
 import re
 import time
 from contextlib import ExitStack, nullcontext
@@ -12,9 +10,8 @@ from contextlib import ExitStack, nullcontext
 import anthropic
 import nbformat
 import pytest
-from langchain_aws import ChatBedrockConverse
 
-from helpers import checks, clients, models, retrieval, workshop
+from helpers import checks, clients, models, workshop
 from helpers.explain import explain
 from helpers.language import WorkshopError
 from helpers.replay.recording import Recording, request_of
@@ -144,17 +141,6 @@ def test_the_stand_in_is_read_by_the_sdk_itself():
             final = stream.get_final_message()
         assert [part.type for part in whole.content] == [part.type for part in final.content]
         assert server.problems == []
-
-
-def test_langchain_and_retrieve_go_the_same_way(start):
-    server, runtime = start()
-    both = {"client": runtime, "bedrock_client": clients.client("bedrock")}
-    llm = ChatBedrockConverse(**both, model=models.resolve().id, max_tokens=2000)
-    whole, total = llm.invoke("hello"), functools.reduce(operator.add, llm.stream("hello"))
-    assert whole.tool_calls[0]["args"] == total.tool_calls[0]["args"] == PARTS[3]["input"]
-    agent = clients.client("bedrock-agent-runtime")
-    assert retrieval.retrieve(agent, retrieval.knowledge_base_id(), "How many people work for Amazon?", count=2)
-    assert server.problems == [] and len(server.requests) == 2
 
 
 def test_everything_says_who_answers(start, capsys):
