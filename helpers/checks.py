@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -70,21 +70,15 @@ def _packages() -> tuple[str, str]:
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
     asked = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     direct = re.findall(r"^([a-z0-9-]+)==", asked, re.MULTILINE)
-    wrong = [
-        say("{package} {installed} (lock: {locked})", package=name, installed=_installed(name), locked=locked[name])
-        for name in direct
-        if _installed(name) != locked[name]
-    ]
+    wrong = []
+    for name in direct:
+        installed = next((each.version for each in distributions(name=name)), say("missing"))
+        if installed != locked[name]:
+            names = {"package": name, "installed": installed, "locked": locked[name]}
+            wrong.append(say("{package} {installed} (lock: {locked})", **names))
     if wrong:
         return "; ".join(wrong), say("`make setup`, then choose the kernel of .venv")
     return say("{count} as in requirements.lock", count=len(direct)), ""
-
-
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return say("missing")
 
 
 def _documents() -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The set-up check: each row is ok, or says what to do next."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,11 +78,13 @@ def test_without_credentials_nothing_else_is_asked(live):
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):
     workshop.start("00_setup_check")
     assert not [row for row in checks.offline() if row.to_do]
-    monkeypatch.setattr(checks, "_installed", lambda name: "0.1" if name == "boto3" else "missing")
+    old = SimpleNamespace(version="0.1")
+    monkeypatch.setattr(checks, "distributions", lambda name: [old] if name == "boto3" else [])
     change(letters_dir=tmp_path)
     (tmp_path / "odd.pdf").write_bytes(b"")
     rows = {row.name: row for row in checks.offline()}
-    assert "boto3 0.1 (lock: " in rows["packages"].found and "make setup" in rows["packages"].to_do
+    assert "boto3 0.1 (lock: " in rows["packages"].found and "jupyterlab missing (lock: " in rows["packages"].found
+    assert "make setup" in rows["packages"].to_do
     assert "odd.pdf is left out: broken, empty or locked" in rows["documents"].to_do
     (tmp_path / "odd.pdf").unlink()
     assert "WORKSHOP_LETTERS_DIR" in {row.name: row for row in checks.offline()}["documents"].to_do
