@@ -21,7 +21,7 @@ from tests.messages_server import USAGE, Fails, MessagesServer, says
 from tests.test_live_faults import FAST, as_table, under_each
 from tools import server_test
 from tools.answers import text_of
-from tools.notebooks import FOLDER, Outcome, environment
+from tools.notebooks import FOLDER, environment
 
 RECORDINGS = Settings.model_fields["recordings_dir"].default
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -300,7 +300,7 @@ def run(name, server, last=""):
     return ordered({"notebook": name, "env": chosen(server), "from": "", "to": last, "before": BEFORE})["error"]
 
 
-@pytest.mark.parametrize("name", ["00_setup_check", *ASKING[1:], "solutions/04_financial_rag"])
+@pytest.mark.parametrize("name", ["00_setup_check", "02_coding_tutor", "05_trust_the_answer"])  # 01 and 04: see below
 @forks
 def test_a_lesson_runs_to_its_end(name):
     last = "LEARN = " if name[:2] == "02" else ""  # its last question: what follows trains a network
@@ -355,12 +355,11 @@ def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(pat
 def test_make_server_test_fails_with_any_error_and_with_a_control_that_has_none(
     errors, control, status, monkeypatch, tmp_path
 ):
-    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", text="[1 answered by small]")])
-    cell.outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": "an answer"}))
-    outcome = Outcome(tmp_path, nbformat.v4.new_notebook(cells=[cell]), 1, 0.0)
+    told = [nbformat.v4.new_output("stream", text="[1 answered by small]")]
+    told.append(nbformat.v4.new_output("display_data", {"text/markdown": "an answer"}))
     found = iter([[], errors, control])  # of the set-up check, of the lesson, of the lesson without a server
     monkeypatch.setattr(server_test, "HOME", tmp_path)
     monkeypatch.setattr(server_test, "build", lambda: tmp_path)
     monkeypatch.setattr(server_test, "serving", lambda program: nullcontext("http://127.0.0.1:9"))
-    monkeypatch.setattr(server_test, "lesson", lambda name, url: (outcome, next(found)))
+    monkeypatch.setattr(server_test, "lesson", lambda name, url: (told, next(found)))
     assert server_test.main() == status
