@@ -74,7 +74,7 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
     """320 calls of 200 ms, 16 in flight: beside 320 / 16 x 0.2 seconds, and beside quotas of the service."""
     calls, at_most, pause = 320, 16, 0.2
 
-    def seconds(ask: Callable[[int], object], items: range) -> float:
+    def seconds(ask: Any, items: range) -> float:
         begin = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             assert len(batch.run(ask, items, batch.Results(), at_most)) == len(items)
@@ -88,7 +88,7 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
             start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
             converse = clients.client("bedrock-runtime").converse
 
-            def ask(number: int, converse: Callable[..., object] = converse) -> object:
+            def ask(number: int, converse: Any = converse) -> Any:
                 return converse(**question(number))
 
             ask(calls)  # the first call of a client reads the service model's rules
