@@ -71,8 +71,8 @@ def _serve(pipe: Any, faults: tuple[On, ...]) -> None:
 
 
 def batch_against_quota_and_ideal(folder: Path) -> None:
-    """320 calls of 200 ms, 16 in flight: beside 320 / 16 x 0.2 seconds, and beside quotas of the service."""
-    calls, at_most, pause = 320, 16, 0.2
+    """n calls of 0.2 s or 1 s, 16 in flight, beside n / 16 times that, and quotas; sleeps show what batch itself costs."""
+    at_most, ideal = 16, 4.0
 
     def seconds(ask: Any, items: range) -> float:
         begin = time.perf_counter()
@@ -80,26 +80,22 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
             assert len(batch.run(ask, items, batch.Results(), at_most)) == len(items)
         return time.perf_counter() - begin
 
-    ideal = calls // at_most * pause
-    share = ideal / seconds(lambda number: time.sleep(pause), range(calls))
-    print(f"batch of {calls}, {at_most} in flight: sleeps of {pause} s take {ideal:.1f} s at best, {share:.1%} of it")
-    for rate, burst in ((0, 0), (40, 40), (20, 5), (10, 60)):
+    for pause, rate, burst in ((0.2, 0, 0), (1.0, 0, 0), (0.2, 40, 40), (0.2, 20, 5), (0.2, 10, 60)):
+        calls = round(ideal / pause) * at_most
+        name = f"quota {rate} a second, burst {burst}"
+        if not rate:
+            asleep = seconds(lambda number: time.sleep(pause), range(calls))  # noqa: B023
+            name = f"no quota ({ideal / asleep:.1%} with sleeps)"
         with service(*[On(quota(rate, burst))] * (rate > 0), On(slow(pause))) as (url, seen):
             start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
             converse = clients.client("bedrock-runtime").converse
-
-            def ask(number: int, converse: Any = converse) -> Any:
-                return converse(**question(number))
-
-            ask(calls)  # the first call of a client reads the service model's rules
-            alone = seconds(ask, range(1))
-            took = [seconds(ask, range(calls)) for _ in range(1 if rate else 3)]
-        assert seen["answered"] == 2 + calls * len(took), "each result once"
+            converse(**question(calls))  # the first call of a client reads the service model's rules
+            took = seconds(lambda number: converse(**question(number)), range(calls))  # noqa: B023
+        assert seen["answered"] == 1 + calls, "each result once"
         best = max(1, calls - burst) / rate if rate else ideal
-        name = f"quota {rate} a second, burst {burst}" if rate else f"no quota, a call alone {alone:.3f} s"
-        shares = ", ".join(f"{best / each:.1%}" for each in sorted(took))
         load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
-        print(f"  {name}: {shares} of the best {best:.1f} s; {seen['ThrottlingException']} refused; {load}")
+        told = f"{best / took:.1%} of the best {best:.1f} s; {seen['ThrottlingException']} refused; {load}"
+        print(f"batch of {calls} calls of {pause} s, {at_most} in flight, {name}: {told}")
 
 
 def replay_against_loopback_and_vcrpy(folder: Path) -> None:
