@@ -71,7 +71,7 @@ def _serve(pipe: Any, faults: tuple[On, ...]) -> None:
 
 
 def batch_against_quota_and_ideal(folder: Path) -> None:
-    """n calls of 0.2 s or 1 s, 16 in flight, beside n / 16 times that, and quotas; sleeps show what batch itself costs."""
+    """n calls of 0.2 s or 1 s, 16 in flight, beside n / 16 times that, and quotas; sleeps show its own part."""
     at_most, ideal = 16, 4.0
 
     def seconds(ask: Any, items: range) -> float:
