@@ -34,6 +34,11 @@ class Call:
     stream: str | None = field(default=None, repr=False)  # the member of the result that holds its events
     wait: Callable[[float], None] = field(default=lambda seconds: None, repr=False)
 
+    def end(self, outcome: str) -> None:
+        """Take down the end, once."""
+        if self.ended is None:
+            self.ended, self.outcome = time.monotonic(), outcome
+
 
 Proceed = Callable[[], Answer]
 Fault = Callable[[Call, random.Random, Proceed], Answer]
