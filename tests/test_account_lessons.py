@@ -4,6 +4,7 @@ import nbformat
 import pytest
 
 from helpers.replay.recording import Recording
+from tests.remembered import PREAMBLE
 from tests.test_live_notebooks import as_live, comparable
 from tools import record_account
 from tools.notebooks import FOLDER, environment, execute
@@ -15,7 +16,7 @@ def code(notebook):
 
 @pytest.mark.parametrize(("store", "edition"), [("opensearch", ""), ("s3vectors", ""), ("opensearch", "zh")])
 def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one(store, edition, tmp_path, report):
-    outcomes, left, met = record_account.run(store, tmp_path, edition, record=True)
+    outcomes, left, met = record_account.run(store, tmp_path, edition, PREAMBLE)
     assert left == {} and [outcome.error for outcome in outcomes] == ["", ""]
     report(f"rules of the service that 03 and 99 meet ({store}): {', '.join(map(str, sorted(met)))}")
     assert met == {6, 8, 10}  # 11 refuses nobody: lesson 03 makes the role first
@@ -24,7 +25,7 @@ def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one
         if store == "opensearch":
             stored = nbformat.read(path, 4)
         else:
-            replayed = execute(path, {**environment(), "WORKSHOP_STORE": store})
+            replayed = execute(path, {**environment(), "WORKSHOP_STORE": store}, preamble=PREAMBLE)
             assert not replayed.error
             stored = replayed.notebook
         for before, after in zip(code(stored)[1:], code(outcome.notebook)[1:], strict=True):

@@ -9,7 +9,7 @@ from itertools import cycle
 
 import pytest
 
-from helpers.knowledge_base import state
+from helpers.knowledge_base import names as kb
 from helpers.knowledge_base.names import Names, document
 from helpers.workshop import start
 from tests.live_workshop import BUILD, CLEAN, ID, LETTERS, STORES, Switch, forks, workshop
@@ -383,7 +383,7 @@ def test_two_builds_at_once_make_one_workshop_and_two_clean_ups_leave_nothing(st
 
 
 def claim(number):
-    return state.claim(state.State(id=f"abcd{number:04}", account="1", region="r", store="opensearch")).id
+    return kb.claim(kb.State(id=f"abcd{number:04}", account="1", region="r", store="opensearch")).id
 
 
 def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_its_id(change, tmp_path):

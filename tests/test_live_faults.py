@@ -42,17 +42,21 @@ CALLS = {
     ],
     "05": ["text, cost = converse(", "base = ask_all(", "ask_all(reranked", "CAREFUL = "],
 }
-FAULTS = {
+# What becomes of these is the same code for every call (explain, clients), so the cells of a lesson meet them in turn.
+IN_TURN = {
     **{f"refused: {name}": [On(refused(name))] for name in ERRORS if name != "no knowledge base"},
     "refused: no knowledge base": [On(refused("no knowledge base"), operation="bedrock-agent*.*")],
     "throttled twice, then not": [On(refused("too many requests"), calls={1, 2})],
     "a fifth throttled": [On(refused("too many tokens"), probability=0.2)],
     "slow": [On(slow(before=0.1, between=0.001))],
     "no answer in time": [On(slow(before=5), operation="bedrock-runtime.*", calls={1})],
+    "expired half-way": [On(refused("expired"), calls=after(3))],
+}
+FAULTS = {
+    **IN_TURN,
     "dropped before the answer": [On(dropped())],
     "stream dropped": [On(stream_ends(2))],
     **{f"in the stream: {name}": [On(stream_ends(2, name))] for name in STREAM_ERRORS},
-    "expired half-way": [On(refused("expired"), calls=after(3))],
     "thinking first": [On(thinking())],
     "max tokens, some text": [On(max_tokens(10))],
     "max tokens, no text": [On(max_tokens(0))],
@@ -94,6 +98,15 @@ def needed(cells, name):
     return code[: code.index(calls[-1]) + 1], calls
 
 
+def where(name, calls):
+    """The cells among `calls` that meet a fault: one in turn, those that stream, or all."""
+    if name in IN_TURN:
+        number = list(IN_TURN).index(name) % len(calls)
+        return calls[number : number + 1]
+    streamed = name.startswith(("stream", "in the stream"))
+    return [cell for cell in calls if "stream" in cell.source] if streamed else calls
+
+
 def outcome(cell, seconds):
     """What one executed cell came to: "done", "message", or what is wrong."""
     errors = [output for output in cell.outputs if output.output_type == "error"]
@@ -108,7 +121,7 @@ def outcome(cell, seconds):
 
 
 def under_each(path, env, faults, switch, before=FAST, look=lambda cells: None):
-    """The cells with calls of one lesson under each fault, in one kernel: {fault: [outcome of each cell]}.
+    """The cells with calls of one lesson under each fault, in one kernel: {fault: [outcome of each cell that met it]}.
 
     `switch(*fault)` sets a fault, `switch()` none; `before` runs first; `look` sees the cells before the first fault.
     """
@@ -137,7 +150,7 @@ def under_each(path, env, faults, switch, before=FAST, look=lambda cells: None):
         for name, fault in faults.items():
             switch(*fault)
             found[name] = []
-            for cell in calls:
+            for cell in where(name, calls):
                 run(len(book.cells) - 1)
                 found[name].append(run(book.cells.index(cell)))
         switch()

@@ -40,7 +40,7 @@ def main(target: Path = RECORDINGS) -> int:
     """Record both lessons for both stores, in both editions, into `target`; 1 if a run failed or left something."""
     for edition, store in itertools.product(EDITIONS, STORES):
         with tempfile.TemporaryDirectory() as folder:
-            outcomes, left, _ = run(store, Path(folder), edition, record=True)
+            outcomes, left, _ = run(store, Path(folder), edition)
             print(*map(line, outcomes), sep="\n")
             if left or any(outcome.error for outcome in outcomes):
                 print(f"left behind: {left}")
@@ -52,9 +52,12 @@ def main(target: Path = RECORDINGS) -> int:
 
 
 def run(
-    store: str, folder: Path, edition: str = "", record: bool = False
+    store: str, folder: Path, edition: str = "", before: str = ""
 ) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
-    """Both lessons live, one after the other; what the account holds at the end, and the rules that were met."""
+    """Both lessons live and recorded, one after the other; what the account holds then, and the rules that were met.
+
+    `before` is code that their kernels run first.
+    """
     with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]]), edition=edition) as service:
         env = {
             **environment("live"),
@@ -66,8 +69,8 @@ def run(
             "WORKSHOP_STATE_FILE": str(folder / "workshop.json"),
         }
         # Nothing takes time there, so nobody waits.
-        before = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
-        before += "\nfrom tools import recorder; recorder.install()" if record else ""
+        before += "\nfrom helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
+        before += "\nfrom tools import recorder; recorder.install()"
         outcomes = [execute(FOLDER / edition / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
         return outcomes, service.left(), service.account.rules.met
 
