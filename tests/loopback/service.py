@@ -26,7 +26,7 @@ class Service:
 
     def __init__(self, answers: Source, *faults: On, rules: RuleBook | None = None, moto: Any = None):
         """`rules` are all, if none are given; `moto` (account/together.py) answers for S3, IAM and STS."""
-        self._answers, self._faults, self.rules, self._moto = answers, Faults(faults, 0), rules or RuleBook(), moto
+        self._answers, self.faults, self.rules, self._moto = answers, Faults(faults), rules or RuleBook(), moto
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._calls: list[Call] = []
@@ -71,7 +71,7 @@ class Service:
             stream = wire.stream_of(operation)
             call = Call(service, operation.name, params, time.monotonic(), stream=stream, wait=self._wait)
             self._calls.append(call)
-            proceed = self._faults.wrap(call, proceed)
+            proceed = self.faults.wrap(call, proceed)
         try:
             return call, wire.success(operation, proceed())
         except Dropped:
