@@ -16,7 +16,6 @@ from tests.live_workshop import BUILD, CLEAN, ID, LETTERS, STORES, Switch, forks
 from tests.loopback import On, ServiceError
 from tests.loopback.account import together
 from tests.loopback.faults import dropped, lost, refused, slow
-from tests.loopback.rules import TOO_NEW
 
 pytestmark = forks
 OURS, OTHER = Names(ID), Names("wxyz9876")
@@ -238,12 +237,6 @@ def test_a_document_that_fails_is_named_and_the_corrected_one_is_ingested(tmp_pa
         assert one.made(since=before) == {("StartIngestionJob", ""): 1}
 
 
-def test_the_first_question_waits_until_something_is_found(tmp_path):
-    with workshop(tmp_path, "s3vectors", empty=3) as one:
-        told = one.works({**BUILD, "to": "until_some"})["printed"]
-        assert "the first answer: nothing found yet → 3 found" in told
-
-
 def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_makes_it(tmp_path):
     with workshop(tmp_path, "s3vectors") as one:
         iam = one.service.client("iam")
@@ -273,14 +266,6 @@ def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_se
         (policy,) = (found for (kind, _), found in one.account.serverless.policies.items() if kind == "data")
         assert policy["policy"][0]["Principal"] == [arn] and ":assumed-role/" in one.account.caller
         one.cleans(**env)
-
-
-def test_what_needs_time_to_spread_is_tried_again(tmp_path):
-    with workshop(tmp_path, "opensearch", forbidden=3, not_ready=list(TOO_NEW), polls=3) as one:
-        one.works(BUILD)
-        refusals = [call for call in one.calls() if call.outcome == "ValidationException"]
-        assert len(refusals) == len(TOO_NEW)
-        one.cleans()
 
 
 def test_lists_of_many_pages_are_read_to_the_end_and_every_version_goes(tmp_path, monkeypatch):
@@ -358,7 +343,7 @@ def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(tmp_path):
             assert all(what.startswith("could not be asked: ") for what in left.values())
             assert outcome["printed"].count("could not be asked") == len(left)
             switch.on = False
-        one.cleans()
+            one.cleans()
 
 
 def test_what_holds_on_to_a_thing_is_told_in_the_words_of_the_service(tmp_path):

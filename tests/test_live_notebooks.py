@@ -21,20 +21,7 @@ from helpers import clients, retrieval, workshop
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, request_of
 from helpers.settings import ROOT, Settings, settings
-from tests.loopback import On, Script, Service, first_of
-from tests.loopback.faults import (
-    ERRORS,
-    STREAM_ERRORS,
-    Faults,
-    after,
-    dropped,
-    garbled,
-    max_tokens,
-    refused,
-    slow,
-    stream_ends,
-    thinking,
-)
+from tests.loopback import On, Script, Service, faults, first_of
 from tests.loopback.recorded import Recorded
 from tests.loopback.rules import RULES, RuleBook
 from tests.remembered import PREAMBLE, remembering
@@ -95,24 +82,24 @@ CALLS = {
 }
 # What becomes of these is the same code for every call (explain, clients), so the cells of a lesson meet them in turn.
 IN_TURN = {
-    **{f"refused: {name}": [On(refused(name))] for name in ERRORS if name != "no knowledge base"},
-    "refused: no knowledge base": [On(refused("no knowledge base"), operation="bedrock-agent*.*")],
-    "throttled twice, then not": [On(refused("too many requests"), calls={1, 2})],
-    "a fifth throttled": [On(refused("too many tokens"), probability=0.2)],
-    "slow": [On(slow(before=0.1, between=0.001))],
-    "no answer in time": [On(slow(before=5), operation="bedrock-runtime.*", calls={1})],
+    **{f"refused: {name}": [On(faults.refused(name))] for name in faults.ERRORS if name != "no knowledge base"},
+    "refused: no knowledge base": [On(faults.refused("no knowledge base"), operation="bedrock-agent*.*")],
+    "throttled twice, then not": [On(faults.refused("too many requests"), calls={1, 2})],
+    "a fifth throttled": [On(faults.refused("too many tokens"), probability=0.2)],
+    "slow": [On(faults.slow(before=0.1, between=0.001))],
+    "no answer in time": [On(faults.slow(before=5), operation="bedrock-runtime.*", calls={1})],
 }
 FAULTS = {
     **IN_TURN,
-    "expired half-way": [On(refused("expired"), calls=after(3))],
-    "dropped before the answer": [On(dropped())],
-    "stream dropped": [On(stream_ends(2))],
-    **{f"in the stream: {name}": [On(stream_ends(2, name))] for name in STREAM_ERRORS},
-    "thinking first": [On(thinking())],
-    "max tokens, some text": [On(max_tokens(10))],
-    "max tokens, no text": [On(max_tokens(0))],
-    "garbled": [On(garbled())],
-    "empty": [On(garbled(""))],
+    "expired half-way": [On(faults.refused("expired"), calls=faults.after(3))],
+    "dropped before the answer": [On(faults.dropped())],
+    "stream dropped": [On(faults.stream_ends(2))],
+    **{f"in the stream: {name}": [On(faults.stream_ends(2, name))] for name in faults.STREAM_ERRORS},
+    "thinking first": [On(faults.thinking())],
+    "max tokens, some text": [On(faults.max_tokens(10))],
+    "max tokens, no text": [On(faults.max_tokens(0))],
+    "garbled": [On(faults.garbled())],
+    "empty": [On(faults.garbled(""))],
 }
 # Back-offs are not slept, and a read waits for 2 seconds: what is tested is what comes of it.
 FAST = """import types, botocore.endpoint
@@ -187,13 +174,13 @@ def kernel(env):
         yield run
 
 
-def tried(run, calls, faults, switch, where=lambda name, calls: calls):
+def tried(run, calls, by_name, switch, where=lambda name, calls: calls):
     """What the cells `calls` come to under each fault: {fault: [outcome of each cell that met it]}.
 
     `switch(*fault)` sets a fault, `switch()` none.
     """
     found = {}
-    for name, fault in faults.items():
+    for name, fault in by_name.items():
         switch(*fault)
         found[name] = []
         for cell in where(name, calls):
@@ -246,8 +233,8 @@ def live(path):
             calls, met = [replace(call, wait=None) for call in service.calls], {*service.rules.met}
             assert {run(cell) for cell in (FAST, *few)} == {"done"}
 
-            def switch(*faults):
-                service.faults = Faults(faults)
+            def switch(*met):
+                service.faults = faults.Faults(met)
 
             found = tried(run, asking, FAULTS, switch, in_turn)
         assert {file.name: file.read_bytes() for file in Path(folder).iterdir()} == before
