@@ -11,8 +11,9 @@ from tests.loopback.faults import max_tokens, thinking
 
 ASK = {"modelId": "us.anthropic.claude-haiku-4-5", "messages": [{"role": "user", "content": [{"text": "Hello?"}]}]}
 BODY = json.dumps({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []})
-SAID = Reply("One two three.", input_tokens=7, output_tokens=3)
-TALK = Script({f"bedrock-runtime.{form}": SAID for form in ("Converse", "ConverseStream", "InvokeModel")})
+TALK = Script(
+    {f"bedrock-runtime.{form}": Reply("One two three.") for form in ("Converse", "ConverseStream", "InvokeModel")}
+)
 
 
 @pytest.mark.parametrize(
