@@ -125,7 +125,8 @@ class Serverless(Part):
         return self.policies[kind, name]
 
     def _policy(self, params: Params) -> Result:
-        return self.found(self.policies, (params["type"], params["name"]), "Policy {} is not found")
+        text = "Policy with name {0[1]} and type {0[0]} is not found"
+        return self.found(self.policies, (params["type"], params["name"]), text)
 
     def _covered(self, kind: str, resource: str, permission: str = "") -> list[tuple[Result, Result]]:
         """The policies of this type, each with its statement that covers the resource and the permission."""
