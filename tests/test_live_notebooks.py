@@ -224,12 +224,12 @@ def live(path):
         before = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
         with kernel(account_at(service, WORKSHOP_RECORDINGS_DIR=folder)) as run:
             cells, (few, asking) = compared(path), needed(path)
-            assert [run(cell) for cell in (PREAMBLE, *cells)] == ["done"] * (1 + len(cells))
+            assert {run(cell) for cell in (PREAMBLE, *cells)} == {"done"}
             calls, met = [replace(call, wait=None) for call in service.calls], {*service.rules.met}
             assert {run(cell) for cell in (FAST, *few)} == {"done"}
 
-            def switch(*met):
-                service.faults = faults.Faults(met)
+            def switch(*rules):
+                service.faults = faults.Faults(rules)
 
             found = tried(run, asking, FAULTS, switch, in_turn)
         assert {file.name: file.read_bytes() for file in Path(folder).iterdir()} == before
