@@ -18,6 +18,7 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from functools import cache
 from hashlib import md5
 from typing import Any
@@ -61,48 +62,38 @@ def cells(name: str, first: str, last: str) -> list[str]:
     return [code[0], imports(code[1:start]), *code[max(start, 1) : end + 1]]
 
 
-class Run:
-    """Looks at each call that changes something, and ends the process at one of them."""
+def watch(kind: type, method: str, cut: tuple[str, list[str]] | None, tell: Callable[..., None]) -> None:
+    """End the process by `tell` at the first call of the method that changes something and is not in `cut`."""
+    send = getattr(kind, method)
 
-    def __init__(self, cut: tuple[str, list[str]] | None, out: int):
-        """`out` is where the last word goes."""
-        self._cut, self._out = cut, out
-        self.printed, self.scope = io.StringIO(), {"__name__": "__main__"}  # what the cells print and define
+    def sending(self: Any, *args: Any, **named: Any) -> Any:
+        step = f"{args[0]} {md5(repr(args).encode()).hexdigest()}"
+        here = cut and not _READS.match(step) and step not in cut[1] and cut[0]
+        if here == "before":
+            tell(cut=step)
+        try:
+            return send(self, *args, **named)
+        finally:  # whether it was answered or refused
+            if here:
+                tell(cut=step)
 
-    def around(self, send: Any, name_at: int) -> Any:
-        """`send` with a look at each call; its argument number `name_at` names the operation."""
-
-        def sending(*args: Any, **named: Any) -> Any:
-            step = f"{args[name_at]} {md5(repr(args[name_at:]).encode()).hexdigest()}"
-            here = self._cut and not _READS.match(step) and step not in self._cut[1] and self._cut[0]
-            if here == "before":
-                self.tell(cut=step)
-            try:
-                return send(*args, **named)
-            finally:  # whether it was answered or refused
-                if here:
-                    self.tell(cut=step)
-
-        return sending
-
-    def tell(self, error: str = "", cut: str = "") -> None:
-        """One line of JSON, and the end."""
-        words = {"error": error, "cut": cut, "printed": self.printed.getvalue(), "left": self.scope.get("left")}
-        os.write(self._out, json.dumps(words).encode())
-        os._exit(9)
+    setattr(kind, method, sending)
 
 
 def child(order: dict[str, Any], out: int) -> None:
     """Run the cells of `order` in this process and end it."""
     os.environ.update(order["env"])
     time.sleep = lambda seconds: None  # nothing takes time there, so nobody waits
-    run = Run(order.get("cut"), out)
-    sys.stdout = run.printed
-    client = botocore.client.BaseClient
-    client._make_api_call = run.around(client._make_api_call, 1)
-    Urllib3HttpConnection.perform_request = run.around(Urllib3HttpConnection.perform_request, 1)
-    scope: dict[str, Any] = run.scope
-    error = ""
+    sys.stdout = printed = io.StringIO()
+    scope: dict[str, Any] = {"__name__": "__main__"}
+
+    def tell(error: str = "", cut: str = "") -> None:
+        words = {"error": error, "cut": cut, "printed": printed.getvalue(), "left": scope.get("left")}
+        os.write(out, json.dumps(words).encode())
+        os._exit(9)
+
+    for kind, method in ((botocore.client.BaseClient, "_make_api_call"), (Urllib3HttpConnection, "perform_request")):
+        watch(kind, method, order.get("cut"), tell)
     try:
         exec(order.get("before", ""), scope)
         for number, source in enumerate(cells(order["notebook"], order["from"], order["to"])):
@@ -113,18 +104,16 @@ def child(order: dict[str, Any], out: int) -> None:
         told = problem if isinstance(problem, WorkshopError) else explain(problem)
         if told is None:
             traceback.print_exc()
-        error = f"{type(told or problem).__name__}: {told or problem}"
-    run.tell(error)
+        tell(f"{type(told or problem).__name__}: {told or problem}")
+    tell()
 
 
 def warm_loader() -> None:
     """Read the service models once, before the fork: a child that reads them takes a second longer."""
     loader = botocore.loaders.create_loader()
-    session = botocore.session.Session()
-    session.register_component("data_loader", loader)
-    for service in SERVICES:
-        session.create_client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     botocore.session.create_loader = lambda *_: loader  # type: ignore[attr-defined]
+    for service in SERVICES:
+        botocore.session.Session().create_client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 
 
 def main() -> None:

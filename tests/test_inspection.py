@@ -4,9 +4,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
 
 import cv2
 import nbformat
@@ -18,19 +16,15 @@ from helpers import workshop
 from helpers.settings import ROOT, settings
 
 BOARDS = ROOT / "data" / "boards"
-CELLS = [
-    cell
-    for cell in nbformat.read(ROOT / "notebooks" / "01_pcb_defect_inspection.ipynb", 4).cells
-    if cell.cell_type == "code"
-]
+LESSON = nbformat.read(ROOT / "notebooks" / "01_pcb_defect_inspection.ipynb", 4)
+CELLS = [cell for cell in LESSON.cells if cell.cell_type == "code"]
 TRUTH = {row["file"]: row for row in json.loads((BOARDS / "truth.json").read_text(encoding="utf-8"))}
 SIDE = 640
 KINDS = ("open_circuit", "short", "mouse_bite", "spur", "spurious_copper", "pin_hole")
-CROOKED = np.float32([[1.01, 0.004, 7], [-0.004, 0.99, -7]])  # type: ignore[arg-type]
-Pair = tuple[np.ndarray, np.ndarray, list[tuple[str, tuple[int, ...]]]]
+CROOKED = np.float32([[1.01, 0.004, 7], [-0.004, 0.99, -7]])
 
 
-def run(words: str, **names: Any) -> dict[str, Any]:
+def run(words, **names):
     """The names after the cells with `words` in code or tags have run, with nothing but `names` before."""
     for cell in CELLS:
         if words in cell.source or words in cell.metadata.get("tags", []):
@@ -38,7 +32,7 @@ def run(words: str, **names: Any) -> dict[str, Any]:
     return names
 
 
-def rough(copper: np.ndarray, rng: np.random.Generator, moved: np.ndarray | None = None) -> np.ndarray:
+def rough(copper, rng, moved=None):
     """A scan of drawn copper: blurred, moved, and cut at a level that wanders along the edges."""
     soft = cv2.GaussianBlur(copper.astype(np.float32), (0, 0), 1.6)
     if moved is not None:
@@ -47,7 +41,7 @@ def rough(copper: np.ndarray, rng: np.random.Generator, moved: np.ndarray | None
     return np.where(soft > 127 + 25 * noise / noise.std(), 255, 0).astype(np.uint8)
 
 
-def plant(board: np.ndarray, kind: str, x: int, y: int, width: int, pitch: int, size: int) -> None:
+def plant(board, kind, x, y, width, pitch, size):
     """Draw a defect on the track at height y, or between it and the next one."""
     edge, half = y + width // 2, size // 2
     match kind:
@@ -65,7 +59,7 @@ def plant(board: np.ndarray, kind: str, x: int, y: int, width: int, pitch: int, 
             cv2.ellipse(board, (x, y), (half, half), 0, 0, 360, 0, -1)
 
 
-def draw_pair(seed: int, moved: np.ndarray) -> Pair:
+def draw_pair(seed, moved):
     """White copper with rough edges, as in DeepPCB: a template, a board moved, and boxes as a person draws them."""
     rng = np.random.default_rng(seed)
     good, truth = np.zeros((SIDE, SIDE), np.uint8), []
@@ -91,63 +85,56 @@ def draw_pair(seed: int, moved: np.ndarray) -> Pair:
     return rough(good, rng), rough(board, rng, moved), truth
 
 
-def score(compare: Callable[..., Any], pairs: list[Pair], level: int, margin: int) -> tuple[float, float]:
-    """F over all boxes, paired one to one at an IoU of .33 or more, and the share of right types among pairs."""
-    iou = run("def judge(", MODEL=None, settings=settings)["iou"]
-    hits = right = boxes = 0
+def score(compare, pairs):
+    """F over all boxes at an IoU of .33 or more, and the share of right types among those that were found."""
+    iou, boxes, types = run("def judge(", MODEL=None, settings=settings)["iou"], 0, []
     for template, board, truth in pairs:
-        found = compare(template, board, level, margin)
+        found = compare(template, board, 128, 7)
         boxes += len(found) + len(truth)
-        fits = [(iou(f[1], t[1]), i, j) for i, f in enumerate(found) for j, t in enumerate(truth)]
-        left = {("found", i) for i in range(len(found))} | {("truth", j) for j in range(len(truth))}
-        for fit, i, j in sorted(fits, reverse=True):
-            if fit >= 0.33 and {("found", i), ("truth", j)} <= left:
-                hits, right = hits + 1, right + (found[i][0] == truth[j][0])
-                left -= {("found", i), ("truth", j)}
-    return 2 * hits / boxes, right / max(1, hits)
+        best = [(max(((iou(box, where), said) for said, box in found), default=(0, "")), kind) for kind, where in truth]
+        types += [said == kind for (fit, said), kind in best if fit >= 0.33]
+    return 2 * len(types) / boxes, sum(types) / max(1, len(types))
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[Pair]:
-    return [draw_pair(seed, CROOKED) for seed in range(20)]
+def drawn():
+    return [draw_pair(seed, CROOKED) for seed in range(12)]
 
 
 def test_stretched_slanted_and_shifted_pairs(drawn, report):
+    f, types = score(run("template-comparison")["compare"], drawn)
     planted = sum(len(truth) for *_, truth in drawn)
-    f, types = score(run("template-comparison")["compare"], drawn, 128, 7)
-    report(f"Template comparison, 20 drawn pairs, {planted} defects: F {f:.3f} at IoU .33, types {types:.3f}")
+    report(f"Template comparison, {len(drawn)} drawn pairs, {planted} defects: F {f:.3f} at IoU .33, types {types:.3f}")
     assert f >= 0.95 and types >= 0.93
 
 
-def test_control_without_alignment_the_pairs_fail(drawn):
+def test_control_without_alignment_they_fail(drawn):
     names = run("template-comparison")
     names["align"] = lambda template, board: template
-    assert score(names["compare"], drawn, 128, 7)[0] < 0.5
+    assert score(names["compare"], drawn[:3])[0] < 0.5
 
 
-def test_odd_pictures_raise_nothing_and_are_not_taken_for_good():
+def test_odd_pictures_raise_nothing_and_are_not_taken_for_good(drawn):
     compare, rng = run("template-comparison")["compare"], np.random.default_rng(1)
     template, board, _ = draw_pair(3, np.eye(2, 3, dtype=np.float32))
-    blank, white = np.zeros((SIDE, SIDE), np.uint8), np.full((SIDE, SIDE), 255, np.uint8)
+    blank, noise = np.zeros_like(board), rng.integers(0, 256, board.shape, dtype=np.uint8)
     assert compare(board, board, 128, 7) == compare(blank, blank, 128, 7) == []
-    assert compare(template, rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8), 128, 7)
-    for odd in (blank, white, draw_pair(9, CROOKED)[0][::-1].copy(), board.T.copy()):
+    assert compare(template, noise, 128, 7)
+    for odd in (blank, blank + 255, drawn[9][0][::-1].copy(), board.T.copy()):
         assert compare(template, odd, 128, 7) and compare(odd, template, 128, 7)
-    smaller = compare(template, board[4:-3, 2:-5].copy(), 128, 7)
-    assert 0 < len(smaller) <= 2 * len(compare(template, board, 128, 7))
-    for _ in range(200):
+    assert 0 < len(compare(template, board[4:-3, 2:-5].copy(), 128, 7)) <= 2 * len(compare(template, board, 128, 7))
+    for _ in range(50):
         a, b = (rng.integers(0, 256, rng.integers(1, 40, 2), dtype=np.uint8) for _ in range(2))
         for kind, (x0, y0, x1, y1) in compare(a, b, int(rng.integers(256)), int(rng.integers(9))):
             assert kind and 0 <= x0 < x1 <= b.shape[1] and 0 <= y0 < y1 <= b.shape[0]
-            assert all(type(value) is int for value in (x0, y0, x1, y1))
 
 
 @pytest.fixture(scope="module")
-def load() -> Callable[..., Any]:
+def load():
     return run("def load(", workshop=workshop, ROOT=ROOT)["load"]
 
 
-def saved(folder: Path, kind: str, picture: Image.Image, name: str = "") -> Path:
+def saved(folder, kind, picture, name=""):
     path = folder / (name or f"picture.{kind}")
     picture.save(path, kind)
     return path
@@ -172,7 +159,7 @@ def test_what_is_too_large_is_scaled_down(load, tmp_path):
     assert len(tiny) <= 20_000 and Image.open(io.BytesIO(tiny)).width < 1600
 
 
-def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+def png(width, height, bits, colour, rows):
     """A PNG file that says it holds so many pixels, whatever `rows` hold."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -200,23 +187,17 @@ def test_no_other_file_gets_through_and_each_ends_in_one_error(load, tmp_path, r
     assert not recwarn.list
 
 
-def test_2000_mutations_of_a_shipped_picture(load, tmp_path, report):
-    rng, path, counts = np.random.default_rng(2024), tmp_path / "mutated.png", {"pictures": 0, "errors": 0}
-    small = saved(tmp_path, "png", Image.open(BOARDS / "spur.png").crop((900, 400, 1060, 500)))
-    for _ in range(2000):
-        raw = bytearray(small.read_bytes())
-        for place in rng.integers(0, len(raw), rng.integers(0, 4)):
-            raw[place] = rng.integers(256)
-        if rng.random() < 0.5:  # the header, with a sum that fits it again, so that it is believed
-            raw[16 + rng.integers(13)] = rng.integers(256)
-            raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))
-        path.write_bytes(raw[: rng.integers(len(raw))] if rng.random() < 0.2 else raw)
-        try:
-            counts["pictures"] += load(path)["image"]["format"] in ("png", "jpeg")
-        except workshop.WorkshopError:
-            counts["errors"] += 1
-    report(f"2,000 mutated PNG files: {counts['pictures']} pictures, {counts['errors']} clear errors")
-    assert sum(counts.values()) == 2000 and min(counts.values()) > 50
+def test_a_picture_with_a_wrong_byte_is_a_picture_or_one_clear_error(load, tmp_path):
+    small = saved(tmp_path, "png", Image.open(BOARDS / "spur.png").crop((900, 400, 1060, 500))).read_bytes()
+    path, pictures = tmp_path / "wrong.png", 0
+    for place in range(120):
+        raw = bytearray(small)
+        raw[place] ^= 0x55
+        raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))  # so that a wrong header is believed
+        path.write_bytes(raw)
+        with suppress(workshop.WorkshopError):
+            pictures += load(path)["image"]["format"] in ("png", "jpeg")
+    assert 10 < pictures < 110
 
 
 def test_each_kind_of_mistake_is_seen_by_the_judge():
@@ -225,7 +206,6 @@ def test_each_kind_of_mistake_is_seen_by_the_judge():
     judge = run("def judge(", MODEL=None, settings=settings, TRUTH=truth)["judge"]
     right, wrong = ("spur", (10, 10, 20, 20)), ("short", (10, 15, 20, 25))
     assert list(judge({"a": [right], "c": []})) == [("spur", "spur", 1), ("nothing", "nothing", 0)]
-    assert list(judge({"a": [wrong], "b": [], "c": [wrong]})) == [
-        *(("spur", "short", pytest.approx(1 / 3)), ("spur", "nothing", 0), ("nothing", "short", 0))
-    ]
+    found = [("spur", "short", pytest.approx(1 / 3)), ("spur", "nothing", 0), ("nothing", "short", 0)]
+    assert list(judge({"a": [wrong], "b": [], "c": [wrong]})) == found
     assert list(judge({"a": [("spur", (30, 30, 40, 40))]})) == [("spur", "nothing", 0)], "a type in the wrong place"

@@ -37,7 +37,7 @@ def run(code, name, **options):
 
 
 def wrong(code, name):
-    """Return the rows that do not pass, by name, with their verdicts."""
+    """The rows that do not pass, by name, with their verdicts."""
     return {row[0]: row[-1] for row in run(code, name)["checks"].tolist() if row[-1] != "pass"}
 
 
@@ -45,6 +45,9 @@ LEARN = sandbox.program(answers()[5, 16_000])
 CONVOLUTIONS = {"layer 0, Conv2D", "layer 3, Conv2D"}
 POOLINGS = {"layer 2, MaxPool2D", "layer 5, MaxPool2D"}
 PAD = "np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))"
+
+
+DOWN = "layer.W = layer.W - learning_rate * layer.dW"
 
 
 def changed(*changes):
@@ -57,87 +60,65 @@ def changed(*changes):
 
 def test_a_sound_program_passes_every_check():  # the other two answers: in the outputs of the lesson
     rows = run(LEARN, "check_layers")["checks"].tolist()
-    assert {row[-1] for row in rows} == {"pass"}
-    assert [row[0] for row in rows[:4]] == [
-        "output shape",
-        "rows sum to one",
-        "same seed, same output",
-        "layers in turn",
-    ]
+    whole = ["output shape", "rows sum to one", "same seed, same output", "layers in turn"]
+    assert {row[-1] for row in rows} == {"pass"} and [row[0] for row in rows[:4]] == whole
     assert rows[4] == ["layer 0, Conv2D", "(3, 1, 28, 28)", "(3, 4, 28, 28)", "40", "pass"] and len(rows) == 13
-
-
-KERNELS, LAST = "self.W.reshape(num_filters", "self.layers[-1].forward(self"
-LAYERS = {
-    "padding by the edge": ([(PAD, PAD[:-1] + ', mode="edge")')], CONVOLUTIONS),
-    "padding declared, not done": ([(PAD, "x"), ("8 * (height // 2 // 2) * (width // 2 // 2)", "200")], CONVOLUTIONS),
-    "kernel axes swapped": ([(KERNELS, KERNELS.replace("W.", "W.swapaxes(2, 3)."))], CONVOLUTIONS),
-    "kernel flipped": ([(KERNELS, KERNELS.replace("W.", "W[..., ::-1]."))], CONVOLUTIONS),
-    "bias unused": ([("patches @ filters.T + self.b", "patches @ filters.T")], CONVOLUTIONS),
-    "mean for maximum": ([("windows.max(axis=4)", "windows.mean(axis=4)")], POOLINGS),
-    "leaky": ([("np.maximum(0, x)", "np.maximum(0.01 * x, x)")], {"layer 1, ReLU", "layer 4, ReLU"}),
-    "images mixed": ([("x.reshape(num_images, channels * height", "x.T.reshape(num_images, channels * height")],
-                     {"layer 6, Flatten"}),
-    "sign of a bias": ([("x @ self.W + self.b", "x @ self.W - self.b")], {"layer 7, Dense"}),
-    "softmax overflows": ([("shifted = x - np.max(x, axis=1, keepdims=True)", "shifted = x")], {"layer 8, Softmax"}),
-    "softmax less the mean": ([("shifted = x - np.max(x,", "shifted = x - np.mean(x,")], {"layer 8, Softmax"}),
-    "softmax of columns": ([("np.sum(exps, axis=1", "np.sum(exps, axis=0")], {"layer 8, Softmax", "rows sum to one"}),
-    "seed not used": ([("default_rng(seed)", "default_rng()")], {"same seed, same output"}),
-    "layers not in turn": ([(LAST, LAST.replace("(self", "(-self"))], {"layers in turn"}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("mistake", LAYERS)
-def test_a_wrong_layer_is_caught_and_no_other(mistake):
-    changes, names = LAYERS[mistake]
-    assert wrong(changed(*changes), "check_layers").keys() == names
-
-
-MISSING = {
-    "x = 1": ("network", "module '__main__' has no attribute 'SimpleCNN': the prompt asks for it"),
-    changed(("self.layers = [", "self.parts = [")): ("network", "'SimpleCNN' object has no attribute 'layers': "),
-    changed(("            Flatten(),", "            type('Flatten', (), {})(),")):
-        ("layer 6, Flatten", "it has no `forward`, which the prompt asks for"),
-    changed(("Dense(features, 10, rng=rng)", "type('Dense', (ReLU,), {})()")):
-        ("layer 7, Dense", "it has no `W`, which the prompt asks for"),
-    changed(("            Softmax(),", "            type('Dropout', (ReLU,), {})(),")):
-        ("Softmax", "`layers` holds none of them"),
-    changed(("features = 8 *", "features = 9 *")): ("layer 7, Dense", "ValueError: matmul"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("code", MISSING, ids=["network", "layers", "forward", "W", "Softmax", "sizes"])
-def test_what_lacks_a_name_or_does_not_run_is_said_in_a_sentence(code):
-    name, sentence = MISSING[code]
-    assert wrong(code, "check_layers")[name].startswith(sentence)
-
-
-def test_sound_gradients_pass():
     rows = run(LEARN, "check_gradients")["checks"].tolist()
     assert len(rows) == 21 and {row[-1] for row in rows} == {"pass"}  # 8 inputs, 6 arrays twice, the loss
 
 
 STEP = {f"training step, layer {number}, {name}" for number in (0, 3, 7) for name in "Wb"}
-DOWN = "layer.W = layer.W - learning_rate * layer.dW"
-GRADIENTS = {
-    "wrong sign": ([(DOWN, DOWN.replace("-", "+"))], {name for name in STEP if name.endswith("W")}),
-    "kernel not turned": ([("self.W[:, :, ::-1, ::-1].transpose", "self.W.transpose")],
-                          {"layer 0, Conv2D, input", "layer 3, Conv2D, input", *(n for n in STEP if "layer 0" in n)}),
-    "mean for sum": ([("self.db = rows.sum(axis=0)", "self.db = rows.mean(axis=0)")],
+SOFTMAX, KERNELS, LAST = "layer 8, Softmax", "self.W.reshape(num_filters", "self.layers[-1].forward(self"
+MISTAKES = {  # what is written in place of what, and which checks catch it
+    "padding by the edge": (PAD, PAD[:-1] + ', mode="edge")', CONVOLUTIONS),
+    "kernel flipped": (KERNELS, KERNELS.replace("W.", "W[..., ::-1]."), CONVOLUTIONS),
+    "bias unused": ("patches @ filters.T + self.b", "patches @ filters.T", CONVOLUTIONS),
+    "mean for maximum": ("windows.max(axis=4)", "windows.mean(axis=4)", POOLINGS),
+    "leaky": ("np.maximum(0, x)", "np.maximum(0.01 * x, x)", {"layer 1, ReLU", "layer 4, ReLU"}),
+    "images mixed": ("x.reshape(num_images, channels *", "x.T.reshape(num_images, channels *", {"layer 6, Flatten"}),
+    "sign of a bias": ("x @ self.W + self.b", "x @ self.W - self.b", {"layer 7, Dense"}),
+    "softmax overflows": ("shifted = x - np.max(x, axis=1, keepdims=True)", "shifted = x", {SOFTMAX}),
+    "softmax of columns": ("np.sum(exps, axis=1", "np.sum(exps, axis=0", {SOFTMAX, "rows sum to one"}),
+    "seed not used": ("default_rng(seed)", "default_rng()", {"same seed, same output"}),
+    "layers not in turn": (LAST, LAST.replace("(self", "(-self"), {"layers in turn"}),
+}
+WRONG_GRADIENTS = {
+    "wrong sign": (DOWN, DOWN.replace("-", "+"), {name for name in STEP if name.endswith("W")}),
+    "mean for sum": ("self.db = rows.sum(axis=0)", "self.db = rows.mean(axis=0)",
                      {f"{name}, b" for name in (*CONVOLUTIONS, "training step, layer 0", "training step, layer 3")}),
-    "ReLU left out": ([("return grad * self.positive", "return grad")],
+    "ReLU left out": ("return grad * self.positive", "return grad",
                       {"layer 1, ReLU, input", "layer 4, ReLU, input", *(n for n in STEP if "layer 7" not in n)}),
-    "sum of the batch": ([("grad /= num_images", "pass")], STEP),
-    "loss": ([("image_numbers, y].mean())", "image_numbers, y].sum())")], {"training step, loss"}),
-    "shape": ([("self.dW = self.x.T @ grad", "self.dW = (self.x.T @ grad).T")], {"layer 7, Dense, W", "training step"}),
-    "no train_step": ([("def train_step", "def step")], {"training step"}),
+    "sum of the batch": ("grad /= num_images", "pass", STEP),
+    "loss": ("image_numbers, y].mean())", "image_numbers, y].sum())", {"training step, loss"}),
+    "shape": ("self.dW = self.x.T @ grad", "self.dW = (self.x.T @ grad).T", {"layer 7, Dense, W", "training step"}),
+    "no train_step": ("def train_step", "def step", {"training step"}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", GRADIENTS)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_wrong_layer_is_caught_and_no_other(mistake):
+    old, new, names = MISTAKES[mistake]
+    assert wrong(changed((old, new)), "check_layers").keys() == names
+
+
+@pytest.mark.parametrize("mistake", WRONG_GRADIENTS)
 def test_a_wrong_gradient_is_caught(mistake):
-    changes, names = GRADIENTS[mistake]
-    assert wrong(changed(*changes), "check_gradients").keys() == names
+    old, new, names = WRONG_GRADIENTS[mistake]
+    assert wrong(changed((old, new)), "check_gradients").keys() == names
+
+
+@pytest.mark.parametrize(("old", "new", "name", "sentence"), [
+    ("class SimpleCNN", "class Other", "network", "module '__main__' has no attribute 'SimpleCNN': the prompt asks"),
+    ("self.layers = [", "self.parts = [", "network", "'SimpleCNN' object has no attribute 'layers': "),
+    ("            Flatten(),", "            type('Flatten', (), {})(),", "layer 6, Flatten",
+     "it has no `forward`, which the prompt asks for"),
+    ("Dense(features, 10, rng=rng)", "type('Dense', (ReLU,), {})()", "layer 7, Dense",
+     "it has no `W`, which the prompt asks for"),
+    ("            Softmax(),", "            type('Dropout', (ReLU,), {})(),", "Softmax", "`layers` holds none of them"),
+    ("features = 8 *", "features = 9 *", "layer 7, Dense", "ValueError: matmul"),
+])  # fmt: skip
+def test_what_lacks_a_name_or_does_not_run_is_said_in_a_sentence(old, new, name, sentence):
+    assert wrong(changed((old, new)), "check_layers")[name].startswith(sentence)
 
 
 def test_the_training_tells_a_network_that_learns_from_one_that_cannot():

@@ -16,7 +16,7 @@ NAME = "claude-bedrock-workshop"
 pytestmark = pytest.mark.skipif(not shutil.which("cksum"), reason="make_kernel.sh is for Linux and macOS")
 
 
-def prepare(base: Path) -> None:
+def prepare(base):
     """An environment whose Python is this one, stamped as up to date."""
     folder = base / NAME / "bin"
     folder.mkdir(parents=True)
@@ -27,7 +27,7 @@ def prepare(base: Path) -> None:
     (folder.parent / ".workshop").write_bytes(stamp.stdout)
 
 
-def run(home: Path, **more: str) -> str:
+def run(home, **more):
     left_out = ("KERNEL_HOME", "XDG_DATA_HOME", "SAGEMAKER_APP_TYPE_LOWERCASE", "JUPYTER_DATA_DIR", "PYTHON")
     env = {name: value for name, value in os.environ.items() if name not in left_out}
     done = subprocess.run(["sh", str(SCRIPT)], env=env | {"HOME": str(home), **more}, capture_output=True, text=True)
@@ -35,21 +35,17 @@ def run(home: Path, **more: str) -> str:
     return done.stdout
 
 
-def kernels(home: Path) -> dict[str, str]:
-    folders = [home / ".local/share/jupyter/kernels", home / "Library/Jupyter/kernels"]
-    found = [path for folder in folders for path in folder.glob("*/kernel.json")]
+def kernels(home):
+    found = [
+        *home.glob(".local/share/jupyter/kernels/*/kernel.json"),
+        *home.glob("Library/Jupyter/kernels/*/kernel.json"),
+    ]
     return {path.parent.name: json.loads(path.read_text())["display_name"] for path in found}
 
 
-@pytest.mark.parametrize(
-    ("place", "env"),
-    [
-        (".local/share/workshop-kernels", {}),
-        (".kernels", {"SAGEMAKER_APP_TYPE_LOWERCASE": "jupyterlab"}),
-        ("SageMaker/.kernels", {}),
-    ],
-)
-def test_registers_the_kernel_and_does_so_again_after_a_restart(tmp_path, place, env):
+@pytest.mark.parametrize("place", [".local/share/workshop-kernels", ".kernels", "SageMaker/.kernels"])
+def test_registers_the_kernel_and_does_so_again_after_a_restart(tmp_path, place):
+    env = {"SAGEMAKER_APP_TYPE_LOWERCASE": "jupyterlab"} if place == ".kernels" else {}
     prepare(tmp_path / place)
     for _ in range(1 + bool(env)):  # once is enough for the others
         said = run(tmp_path, **env)
@@ -67,12 +63,8 @@ def test_says_what_is_missing_where_no_python_is_new_enough(tmp_path):
     tools.mkdir()
     for tool in ("sh", "cat", "cksum", "dirname", "mkdir", "rm"):
         (tools / tool).symlink_to(str(shutil.which(tool)))
-    done = subprocess.run(
-        [str(shutil.which("sh")), str(SCRIPT)],
-        env={"HOME": str(tmp_path), "PATH": str(tools)},
-        capture_output=True,
-        text=True,
-    )
+    env = {"HOME": str(tmp_path), "PATH": str(tools)}
+    done = subprocess.run([str(shutil.which("sh")), str(SCRIPT)], env=env, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no Python 3.11 or newer" in done.stderr and "set PYTHON" in done.stderr
     assert not list(tmp_path.rglob(NAME))

@@ -1,7 +1,5 @@
 """The notebooks as files: the house style, and controls that show nbval failing when it should."""
 
-import json
-import os
 import re
 import statistics
 import subprocess
@@ -12,6 +10,7 @@ import nbformat
 import pytest
 
 from helpers.settings import ROOT
+from tests.remembered import PREAMBLE
 from tools.exercises import MARK
 from tools.notebooks import FOLDER, METADATA, all_notebooks, both, environment, execute, normalise, pictures, write
 
@@ -46,6 +45,11 @@ def lines_of(cell: nbformat.NotebookNode) -> int:
     return sum(1 for line in cell.source.splitlines() if line.strip())
 
 
+def silent(notebook: nbformat.NotebookNode) -> list[str]:
+    """The alternative texts of its pictures that say nothing, or hardly anything; in bytes, for Chinese says more."""
+    return [alt for cell in notebook.cells for _, alt in pictures(cell) if len(alt.encode()) < 25]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_is_run_from_top_to_bottom_and_clean(path):
     notebook = read(path)
@@ -57,10 +61,9 @@ def test_is_run_from_top_to_bottom_and_clean(path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert not [output for output in outputs if output.output_type == "error"]
     assert not FORBIDDEN.search("\n".join(cell.source for cell in notebook.cells))
-    uncompared = [
-        cell.source for cell in code_cells(notebook) if "nbval-ignore-output" in cell.metadata.get("tags", [])
-    ]
-    assert all('"speed"' in source for source in uncompared), "only a cell that times code may go uncompared"
+    uncompared = [cell for cell in code_cells(notebook) if "nbval-ignore-output" in cell.metadata.get("tags", [])]
+    assert all('"speed"' in cell.source for cell in uncompared), "only a cell that times code may go uncompared"
+    assert not silent(notebook), "show a picture with helpers.workshop.figure, which wants in words what it shows"
     # Executed again and written, the file must not change for any reason but its outputs.
     normalise(notebook)
     assert nbformat.writes(notebook) + "\n" == path.read_text(encoding="utf-8")
@@ -88,106 +91,55 @@ def test_is_written_in_the_house_style(path):
     assert "## What we saw" in prose[-1].source and "Next:" in prose[-1].source
 
 
-def silent(notebook: nbformat.NotebookNode) -> list[str]:
-    """The alternative texts of its pictures that say nothing, or hardly anything; in bytes, for Chinese says more."""
-    return [alt for cell in notebook.cells for _, alt in pictures(cell) if len(alt.encode()) < 25]
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_picture_says_what_it_shows(path):
-    assert not silent(read(path)), "show it with helpers.workshop.figure, which wants that in words"
-
-
-def test_control_a_picture_that_says_nothing_is_seen(picture_notebook):
-    assert silent(read(picture_notebook)) == [""]
-
-
-def nbval(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    options = ["-c", "tests/nbval.ini", "--rootdir", str(ROOT), "-n", "0", "-p", "no:cacheprovider", "-q"]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(path)],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-@pytest.fixture
-def picture_notebook(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
     """A small notebook with text, a picture and a progress bar among its outputs, executed."""
     source = [
         "print('hello')",
         "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2, 4])",
         "from IPython.display import ProgressBar\nfor _ in ProgressBar(3):\n    pass",
     ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in source])
-    path = tmp_path / "small.ipynb"
-    write(notebook, path)
+    path = tmp_path_factory.mktemp("nbval") / "right.ipynb"
+    write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in source]), path)
     outcome = execute(path, environment())
     assert not outcome.error
     write(outcome.notebook, path)
     return path
 
 
-def test_nbval_passes_what_is_right(picture_notebook):
-    result = nbval(picture_notebook)
-    assert result.returncode == 0 and "3 passed" in result.stdout, result.stdout
+def test_nbval_passes_what_is_right_and_control_a_changed_text_or_picture_fails(executed):
+    text, picture = read(executed), read(executed)
+    text.cells[0].outputs[0].text = "hallo\n"
+    data = next(output.data for output in picture.cells[1].outputs if "image/png" in output.get("data", {}))
+    data["image/png"] = data["image/png"].replace("A", "B", 1)
+    write(text, executed.with_name("text.ipynb"))
+    write(picture, executed.with_name("picture.ipynb"))
+    options = ["-c", "tests/nbval.ini", "--rootdir", str(ROOT), "-n", "0", "-p", "no:cacheprovider", "-q"]
+    command = [sys.executable, "-m", "pytest", *options, str(executed.parent)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300).stdout
+    failed = re.findall(r"^FAILED .*?(\w+)\.ipynb::Cell (\d)", said, re.MULTILINE)
+    assert failed == [("picture", "1"), ("text", "0")] and "7 passed" in said, said
 
 
-def test_control_a_changed_text_fails(picture_notebook):
-    notebook = read(picture_notebook)
-    notebook.cells[0].outputs[0].text = "hallo\n"
-    write(notebook, picture_notebook)
-    assert "1 failed" in nbval(picture_notebook).stdout
-
-
-def test_control_a_changed_picture_fails(picture_notebook):
-    notebook = read(picture_notebook)
-    output = next(output for output in notebook.cells[1].outputs if "image/png" in output.get("data", {}))
-    output.data["image/png"] = output.data["image/png"].replace("A", "B", 1)
-    write(notebook, picture_notebook)
-    assert "1 failed" in nbval(picture_notebook).stdout
-
-
-def test_control_an_unexecuted_cell_is_noticed(picture_notebook):
-    notebook = read(picture_notebook)
+def test_control_an_unexecuted_cell_and_a_picture_that_says_nothing_are_noticed(executed, tmp_path):
+    notebook = read(executed)
+    assert silent(notebook) == [""]
     notebook.cells[1].execution_count, notebook.cells[1].outputs = None, []
-    write(notebook, picture_notebook)
+    write(notebook, tmp_path / "unexecuted.ipynb")
     with pytest.raises(AssertionError, match="make outputs"):
-        test_is_run_from_top_to_bottom_and_clean(picture_notebook)
+        test_is_run_from_top_to_bottom_and_clean(tmp_path / "unexecuted.ipynb")
 
 
-def test_control_an_edited_prompt_and_a_missing_recording_stop_the_lesson(tmp_path):
+def test_an_edited_question_gets_real_passages_and_control_an_edited_prompt_stops_the_lesson(tmp_path):
     path = FOLDER / "04_financial_rag.ipynb"
-    text = path.read_text(encoding="utf-8")
-    edited = tmp_path / path.name
-    edited.write_text(text.replace("for private investors", "for bank robbers"), encoding="utf-8")
-    outcome = execute(edited, environment())
-    assert outcome.error.startswith("RecordingMissing")
-    assert "private investors" in outcome.error and "bank robbers" in outcome.error
-    assert "undo the edit" in outcome.error and "WORKSHOP_MODE=live" in outcome.error
-    assert len(outcome.error.splitlines()) <= 15
-
-    stored = json.loads((ROOT / "data/recordings/04_financial_rag.json").read_text(encoding="utf-8"))
-    stored["entries"] = [entry for entry in stored["entries"] if entry["call"] != "bedrock-runtime.ConverseStream"]
-    (tmp_path / "04_financial_rag.json").write_text(json.dumps(stored), encoding="utf-8")
-    env = {**environment(), "WORKSHOP_RECORDINGS_DIR": str(tmp_path)}
-    assert "no recorded answer to bedrock-runtime.ConverseStream" in execute(path, env).error
-
-
-def part_of(path: Path, folder: Path, *marks: str) -> Path:
-    """A copy of the notebook in `folder` with only the code cells that hold one of `marks`."""
     notebook = read(path)
-    notebook.cells = [cell for cell in code_cells(notebook) if any(mark in cell.source for mark in marks)]
-    write(notebook, folder / path.name)
-    return folder / path.name
-
-
-def test_an_edited_question_to_retrieve_gets_real_passages(tmp_path):
-    part = part_of(FOLDER / "04_financial_rag.ipynb", tmp_path, "workshop.start(", "MODEL, KB = ", "my_question = ")
-    text = part.read_text(encoding="utf-8")
-    part.write_text(text.replace("How many people work for Amazon?", "Who is Rivian?"), encoding="utf-8")
-    outcome = execute(part, environment())
-    assert not outcome.error and "2019" in code_cells(outcome.notebook)[-1].outputs[0].text
+    notebook.cells = code_cells(notebook)[:7]  # as far as the first prompt with passages
+    notebook.cells.insert(2, next(cell for cell in code_cells(read(path)) if "my_question = " in cell.source))
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("How many people work for Amazon?", "Who is Rivian?")
+        cell.source = cell.source.replace("for private investors", "for bank robbers")
+    write(notebook, tmp_path / "edited.ipynb")
+    outcome = execute(tmp_path / "edited.ipynb", environment(), preamble=PREAMBLE)
+    assert "2019" in outcome.notebook.cells[2].outputs[0].text
+    assert outcome.error.startswith("RecordingMissing") and len(outcome.error.splitlines()) <= 15
+    assert all(words in outcome.error for words in ("private investors", "bank robbers", "undo the edit"))

@@ -1,23 +1,20 @@
 """`make run` and the environment under it: interrupted, half-made, moved, started twice, without a network device."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote
 
 import nbformat
 import pytest
 
 from helpers.settings import ROOT
-from tools import run
-from tools.notebooks import Outcome, all_notebooks, both, environment, execute, write
+from tools.notebooks import environment, execute, write
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
 
 
 def notebook(path: Path, *cells: str) -> Path:
@@ -26,7 +23,6 @@ def notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-@posix
 def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
     mark = tmp_path / "second"
     first = notebook(tmp_path / "first.ipynb", f"open({str(tmp_path / 'on')!r}, 'w')\nimport time\ntime.sleep(60)")
@@ -35,9 +31,7 @@ def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
         [sys.executable, "-m", "tools.run", str(first), str(second)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    limit = time.monotonic() + 60
-    while not (tmp_path / "on").exists() and time.monotonic() < limit:
-        time.sleep(0.05)
+    waited_for((tmp_path / "on").exists)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the kernel gets it too
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -52,32 +46,18 @@ def test_a_notebook_that_fails_says_after_how_many_cells_and_the_others_run(tmp_
     assert again.cells == 0 and again.error
 
 
-@posix
-def test_a_home_that_cannot_be_written_changes_nothing(tmp_path, project):
-    environ = {**environment(), "HOME": "/dev/null/home"}
-    draw = "import matplotlib.pyplot as plt; plt.plot([1, 2]); import helpers.workshop"
-    assert not execute(notebook(tmp_path / "x.ipynb", draw), environ).error
-    stub = project.folder / "python"  # uv keeps its packages in the folder then
-    stub.write_text(stub.read_text().replace("#!/bin/sh\n", '#!/bin/sh\necho "cache $UV_CACHE_DIR" >> log\n'))
-    assert f"cache {project.folder}/build/uv-cache" in project(HOME="/dev/null/home")
-    assert "uv-cache" not in project("dev", HOME=str(tmp_path))
-
-
-def test_a_drawing_backend_of_ones_own_and_an_odd_env_file_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("MPLBACKEND", "Agg")
+def test_no_home_a_drawing_backend_of_ones_own_and_an_odd_env_file_change_nothing(tmp_path, monkeypatch):
     odd = tmp_path / ".env"
     odd.write_bytes("WORKSHOP_MODE=live".encode("utf-16"))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("WORKSHOP_ENV_FILE", str(odd))
-    cells = (
-        "from helpers import workshop\nworkshop.start('00_setup_check')",
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
-    )
-    outcome = execute(notebook(tmp_path / "x.ipynb", *cells), environment())
+    draw = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    begin = "from helpers import workshop\nworkshop.start('00_setup_check')"
+    outcome = execute(notebook(tmp_path / "x.ipynb", begin, draw), {**environment(), "HOME": "/dev/null/home"})
     assert not outcome.error
     assert any("image/png" in output.get("data", {}) for output in outcome.notebook.cells[1].outputs)
 
 
-@posix
 def test_without_the_loopback_interface_it_says_so_at_once(tmp_path):
     namespace = ["unshare", "--user", "--map-root-user", "--net"]
     if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
@@ -90,6 +70,15 @@ def test_without_the_loopback_interface_it_says_so_at_once(tmp_path):
 # The environment, made by a Python that only notes what it is asked
 
 
+STUB = """#!/bin/sh
+echo "$@" >> log
+case "$*" in
+*"-m venv"*) mkdir -p .venv/bin && cp python .venv/bin/python ;;
+*"uv pip install"*) if [ -e slow ]; then sleep 5; fi ;;
+esac
+"""
+
+
 @pytest.fixture
 def project(tmp_path):
     """A folder with make_env.sh, lock files, and a stub of Python; `make()` runs the script."""
@@ -99,12 +88,7 @@ def project(tmp_path):
     for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
         (folder / name).write_text("x")
     stub = folder / "python"
-    stub.write_text(
-        "#!/bin/sh\n"
-        'echo "$@" >> log\n'
-        'case "$*" in *"-m venv"*) mkdir -p .venv/bin && cp python .venv/bin/python ;;\n'
-        '*"uv pip install"*) if [ -e slow ]; then sleep 5; fi ;; esac\n'
-    )
+    stub.write_text(STUB)
     stub.chmod(0o755)
     (folder / "log").touch()
 
@@ -127,7 +111,13 @@ def made(log):
     return log.count("-m venv"), log.count("uv pip install")
 
 
-@posix
+def waited_for(there):
+    """Wait until `there()` is true, half a minute at most."""
+    limit = time.monotonic() + 30
+    while not there() and time.monotonic() < limit:
+        time.sleep(0.02)
+
+
 def test_an_environment_is_made_once_and_renewed_when_the_lock_changes(project):
     assert made(project()) == (1, 2) and made(project()) == (0, 0)
     assert made(project("dev")) == (0, 1) and made(project("dev")) == (0, 0)
@@ -135,7 +125,6 @@ def test_an_environment_is_made_once_and_renewed_when_the_lock_changes(project):
     assert made(project()) == (0, 2)
 
 
-@posix
 @pytest.mark.parametrize("spoil", ["a file", "half made", "no python", "moved"])
 def test_an_environment_that_cannot_be_used_is_made_again(spoil, project):
     where, environment = project.folder, project.folder / ".venv"
@@ -153,52 +142,24 @@ def test_an_environment_that_cannot_be_used_is_made_again(spoil, project):
     assert made(project(where=where)) == (1, 2)
 
 
-@posix
 def test_an_interrupted_first_run_does_not_break_the_next(project):
     (project.folder / "slow").touch()
     process = project(background=True)
-    limit = time.monotonic() + 30
-    while "uv pip install" not in (project.folder / "log").read_text() and time.monotonic() < limit:
-        time.sleep(0.02)
+    waited_for(lambda: "uv pip install" in (project.folder / "log").read_text())
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(30) != 0
     (project.folder / "slow").unlink()
     assert made(project())[1] == 2 and made(project()) == (0, 0)
 
 
-@posix
+def test_where_the_home_cannot_be_written_uv_keeps_its_packages_in_the_folder(tmp_path, project):
+    stub = project.folder / "python"
+    stub.write_text(stub.read_text().replace("#!/bin/sh\n", '#!/bin/sh\necho "cache $UV_CACHE_DIR" >> log\n'))
+    assert f"cache {project.folder}/build/uv-cache" in project(HOME="/dev/null/home")
+    assert "uv-cache" not in project("dev", HOME=str(tmp_path))
+
+
 def test_two_first_runs_at_once_make_one_environment(project):
     both = [project(background=True) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert made((project.folder / "log").read_text()) == (1, 2)
-
-
-# The pages
-
-
-def dead_links(folder: Path) -> list[str]:
-    """Local links of the pages below `folder` that lead nowhere."""
-    dead = []
-    for page in folder.rglob("*.html"):
-        for link in re.findall(r'href="(?!\w+:|#)([^"]+)"', page.read_text(encoding="utf-8")):
-            target = page.parent / unquote(link.partition("#")[0])
-            if not target.exists():
-                dead.append(f"{page.name}: {link}")
-    return dead
-
-
-def test_the_pages_have_an_index_and_no_dead_local_link(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "BUILD", tmp_path)
-    everything = both(all_notebooks)
-    for path in everything:  # the links are in the text
-        short = nbformat.read(path, 4)
-        short.cells = [cell for cell in short.cells if cell.cell_type == "markdown"]
-        run.keep(Outcome(path, short, 0, 0.0), in_place=False)
-    run.write_index(everything)
-    index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
-    assert len(re.findall("<tr>", index)) == 2 + len(everything)
-    assert len(list((tmp_path / "html").rglob("*.html"))) == 1 + len(everything)
-    assert dead_links(tmp_path / "html") == []
-    page = tmp_path / "html" / "00_setup_check.html"
-    page.write_text(page.read_text(encoding="utf-8").replace('href="01_pcb', 'href="x01_pcb', 1), encoding="utf-8")
-    assert len(dead_links(tmp_path / "html")) == 1  # the control

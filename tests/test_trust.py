@@ -2,24 +2,24 @@
 
 import html
 import re
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import boto3
 import nbformat
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from helpers import retrieval
 from helpers.knowledge_base.names import Names
-from helpers.replay.index import Index
 from helpers.replay.recording import Recording
 from helpers.retrieval import Passage
-from helpers.settings import ROOT, Settings
+from helpers.settings import ROOT
 from tools.answers import text_of
 
 CELLS = [cell.source for cell in nbformat.read(ROOT / "notebooks/05_trust_the_answer.ipynb", 4).cells]
 RECORDED = Recording(ROOT / "data/recordings/05_trust_the_answer.json").entries
-PDFS = tuple(sorted(Settings.model_fields["letters_dir"].default.glob("*.pdf")))
 
 
 def defined(name, **known):
@@ -54,9 +54,7 @@ def test_planted_figures_are_found_and_answers_as_they_came_are_left_in_peace(re
     planted = [(wrong, passages) for text, passages in ANSWERS if (wrong := PLANT(text)) and not alarms(text, passages)]
     found = sum(bool(alarms(*each)) for each in planted)
     quiet = sum(not alarms(*each) for each in ANSWERS)
-    report(
-        f"lesson 05: {found} of {len(planted)} planted errors found; {quiet} of {len(ANSWERS)} answers without alarm"
-    )
+    report(f"lesson 05: {found} of {len(planted)} planted errors; {quiet} of {len(ANSWERS)} answers without alarm")
     assert len(planted) >= 50 and found >= 0.96 * len(planted)
     assert len(ANSWERS) >= 50 and quiet >= 0.96 * len(ANSWERS)
 
@@ -85,101 +83,62 @@ def test_the_check_compares_values_and_citations(text, verdicts):
     assert sorted(verdict for _, verdict in CHECK(text, passages)) == sorted(verdicts)
 
 
-def stub(service):
-    return Stubber(boto3.client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="x"))
-
-
 FIVE = [Passage(f"text {number}", "a.pdf", number, 0.5) for number in range(1, 6)]
+ARN = "arn:aws:bedrock:us-east-1::foundation-model/"
 
 
-def test_rerank_takes_the_regions_model_and_gives_the_places_in_its_order():
-    control, agent = stub("bedrock"), stub("bedrock-agent-runtime")
-    arns = {name: f"arn:aws:bedrock:us-east-1::foundation-model/{name}" for name in ("titan", "cohere.rerank-v3-5:0")}
-    summaries = [{"modelArn": arn, "modelId": name} for name, arn in arns.items()]
+@pytest.fixture
+def stubs():
+    """Stubbers for the control service and for a service that is asked, and names that a cell knows them by."""
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    services = ("bedrock", "bedrock-agent-runtime", "bedrock-runtime")
+    control, agent, runtime = (Stubber(boto3.client(service, "us-east-1", **keys)) for service in services)
+    names = {"clients": SimpleNamespace(client=lambda service: control.client), "agent": agent.client}
+    with control, agent, runtime:
+        yield control, agent, runtime, names | {"runtime": runtime.client}
+
+
+def test_rerank_takes_the_regions_model_and_gives_the_places_in_its_order(stubs):
+    control, agent, _, names = stubs
+    summaries = [{"modelArn": ARN + name, "modelId": name} for name in ("titan", "cohere.rerank-v3-5:0")]
     control.add_response("list_foundation_models", {"modelSummaries": summaries})
     ranked = {"results": [{"index": 3, "relevanceScore": 0.9}, {"index": 0, "relevanceScore": 0.1}]}
     agent.add_response("rerank", ranked, {"queries": ANY, "sources": ANY, "rerankingConfiguration": ANY})
-    with control, agent:
-        known = defined("rerank", clients=clients_of(control), agent=agent.client)
-        assert known["rerank"]("What?", FIVE) == ["a.pdf, page 4", "a.pdf, page 1"]
-
-
-def clients_of(stubber):
-    """Stands for helpers.clients: one client for every service."""
-    return SimpleNamespace(client=lambda service: stubber.client)
+    assert defined("rerank", **names)["rerank"]("What?", FIVE) == ["a.pdf, page 4", "a.pdf, page 1"]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_guardrail_is_tagged_and_deleted_whatever_happens(fails):
-    control, runtime = stub("bedrock"), stub("bedrock-runtime")
+def test_a_guardrail_is_tagged_and_deleted_whatever_happens(stubs, fails):
+    control, _, runtime, names = stubs
     made = {"guardrailId": "g1", "guardrailArn": "arn:aws:bedrock:us-east-1:1:guardrail/g1", "version": "DRAFT"}
     tags = [{"key": "workshop", "value": "claude-on-bedrock"}, {"key": "workshop-id", "value": "abcd1234"}]
     wanted = {"name": "claude-workshop-abcd1234", "tags": tags, "contextualGroundingPolicyConfig": ANY}
     wanted |= {"blockedInputMessaging": ANY, "blockedOutputsMessaging": ANY}
     control.add_response("create_guardrail", {**made, "createdAt": 0}, wanted)
     control.add_response("delete_guardrail", {}, {"guardrailIdentifier": "g1"})
+    usage = runtime.client.meta.service_model.shape_for("GuardrailUsage").required_members
+    scores = [{"type": kind, "threshold": 0.7, "score": 0.9, "action": "NONE"} for kind in ("GROUNDING", "RELEVANCE")]
+    answer = {"usage": dict.fromkeys(usage, 1), "action": "NONE", "outputs": []}
+    answer["assessments"] = [{"contextualGroundingPolicy": {"filters": scores}}]
     if fails:
         runtime.add_client_error("apply_guardrail", "ThrottlingException")
     else:
-        scores = [
-            {"type": kind, "threshold": 0.7, "score": 0.9, "action": "NONE"} for kind in ("GROUNDING", "RELEVANCE")
-        ]
-        assessed = [{"contextualGroundingPolicy": {"filters": scores}}]
-        runtime.add_response(
-            "apply_guardrail", {"usage": USAGE, "action": "NONE", "outputs": [], "assessments": assessed}
-        )
-    with control, runtime:
-        known = defined("grounding", clients=clients_of(control), runtime=runtime.client, retrieval=retrieval)
-        known["kb"] = SimpleNamespace(Workshop=lambda: SimpleNamespace(names=Names("abcd1234")))
-        if fails:
-            with pytest.raises(runtime.client.exceptions.ThrottlingException):
-                known["grounding"]("What?", FIVE, "That.")
-        else:
-            assert known["grounding"]("What?", FIVE, "That.") == {"GROUNDING": 0.9, "RELEVANCE": 0.9}
-        control.assert_no_pending_responses()
+        runtime.add_response("apply_guardrail", answer)
+    known = defined("grounding", **names, retrieval=retrieval)
+    known["kb"] = SimpleNamespace(Workshop=lambda: SimpleNamespace(names=Names("abcd1234")))
+    with pytest.raises(ClientError) if fails else nullcontext():
+        assert known["grounding"]("What?", FIVE, "That.") == {"GROUNDING": 0.9, "RELEVANCE": 0.9}
+    control.assert_no_pending_responses()
 
 
-MODEL_ARN = "arn:aws:bedrock:us-east-1::foundation-model/x"
-USAGE = dict.fromkeys(
-    (
-        "topicPolicyUnits",
-        "contentPolicyUnits",
-        "wordPolicyUnits",
-        "sensitiveInformationPolicyUnits",
-        "sensitiveInformationPolicyFreeUnits",
-        "contextualGroundingPolicyUnits",
-    ),
-    1,
-)
-
-
-def test_in_one_prints_each_part_with_its_sources(capsys):
-    control, agent = stub("bedrock"), stub("bedrock-agent-runtime")
-    arn = "arn:aws:bedrock:us-east-1:1:inference-profile/global.x"
-    profile = {"inferenceProfileArn": arn, "inferenceProfileId": "global.x", "inferenceProfileName": "x"}
-    control.add_response(
-        "get_inference_profile",
-        {**profile, "status": "ACTIVE", "type": "SYSTEM_DEFINED", "models": [{"modelArn": MODEL_ARN}]},
-    )
+def test_in_one_prints_each_part_with_its_sources(stubs, capsys):
+    control, agent, _, names = stubs
+    profile = {"inferenceProfileArn": "arn:aws:bedrock:us-east-1:1:inference-profile/global.x", "status": "ACTIVE"}
+    profile |= {"inferenceProfileId": "global.x", "inferenceProfileName": "x", "type": "SYSTEM_DEFINED"}
+    control.add_response("get_inference_profile", {**profile, "models": [{"modelArn": f"{ARN}x"}]})
     reference = {"content": {"text": "t"}, "location": {"type": "S3", "s3Location": {"uri": "s3://b/a.pdf"}}}
     part = {"generatedResponsePart": {"textResponsePart": {"text": "It grew."}}, "retrievedReferences": [reference]}
-    agent.add_response(
-        "retrieve_and_generate", {"output": {"text": "It grew."}, "sessionId": "s1", "citations": [part]}
-    )
-    with control, agent:
-        model = SimpleNamespace(id="global.x")
-        defined("in_one", clients=clients_of(control), agent=agent.client, MODEL=model, KB="KB12345678")["in_one"](
-            "What?"
-        )
+    answer = {"output": {"text": "It grew."}, "sessionId": "s1", "citations": [part]}
+    agent.add_response("retrieve_and_generate", answer)
+    defined("in_one", **names, MODEL=SimpleNamespace(id="global.x"), KB="KB12345678")["in_one"]("What?")
     assert capsys.readouterr().out.split("\n")[:2] == ["It grew.", "   a.pdf"]
-
-
-def test_the_index_cuts_passages_as_it_is_told():
-    def sizes(*size):
-        body = {
-            "retrievalQuery": {"text": "Amazon"},
-            "retrievalConfiguration": {"vectorSearchConfiguration": {"numberOfResults": 100}},
-        }
-        return [len(each["content"]["text"]) for each in Index(PDFS[:1], *size).retrieve(body)["retrievalResults"]]
-
-    assert max(sizes(500, 100)) <= 500 < max(sizes()) <= 1500

@@ -8,23 +8,20 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
-from helpers import batch, clients, sandbox, workshop
+from helpers import batch, clients, workshop
 from helpers.replay.recording import Recording, request_of
-from helpers.settings import PREFIX, ROOT, settings
+from helpers.settings import settings
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import quota, slow
-from tests.test_layer_checks import answers
-from tools.notebooks import FOLDER, all_notebooks, environment, execute, write
 from tools.recorder import save
 
 ENTRIES = 200
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
+REPLY = Reply("An answer of a hundred characters or so. " * 3)
 PROMPT = "A passage of a letter to shareholders, as long as passages are. " * 60
 
 
@@ -34,13 +31,13 @@ def question(number: int) -> dict[str, object]:
     return {"modelId": "m.x", "messages": [{"role": "user", "content": [{"text": text}]}]}
 
 
-def ms_a_call(ask: Callable[[int], object]) -> float:
-    """Median milliseconds of a call, over ENTRIES calls, after a warm-up."""
+def ms_a_call(runtime: Any) -> float:
+    """Median milliseconds of a call of the client, over ENTRIES calls, after a warm-up."""
     times = []
     for number in [*range(10), *range(ENTRIES)]:
-        start = time.perf_counter()
-        ask(number)
-        times.append(time.perf_counter() - start)
+        begin = time.perf_counter()
+        runtime.converse(**question(number))
+        times.append(time.perf_counter() - begin)
     return statistics.median(times[10:]) * 1e3
 
 
@@ -49,51 +46,6 @@ def start(mode: str, folder: Path, **env: str) -> None:
     os.environ.update({"WORKSHOP_MODE": mode, "WORKSHOP_RECORDINGS_DIR": str(folder), **env})
     settings.cache_clear()
     workshop.start("bench")
-
-
-def replay_against_loopback(folder: Path) -> None:
-    """A replayed call beside the same call over HTTP to a service on this machine."""
-    answer = Reply("An answer of a hundred characters or so. " * 3)
-    recording = Recording(folder / "none.json")
-    for number in range(ENTRIES):
-        body = {"json": answer.result("Converse", {"modelId": "m.x"})}
-        request = request_of(question(number))
-        recording.add({"call": "bedrock-runtime.Converse", "origin": "model", "request": request, "body": body})
-    save(recording, folder / "bench.json")
-    start("replay", folder)
-    replay_client = clients.client("bedrock-runtime")
-    replay = ms_a_call(lambda number: replay_client.converse(**question(number)))
-    with Service(Script({"bedrock-runtime.Converse": answer})) as here:
-        start("live", folder, AWS_ENDPOINT_URL=here.url, **KEYS)
-        live_client = clients.client("bedrock-runtime")
-        live = ms_a_call(lambda number: live_client.converse(**question(number)))
-    print(f"replay, {ENTRIES} entries: {replay:.2f} ms a call; loopback: {live:.2f} ms; ratio {replay / live:.2f}")
-    print(f"  replay under 1 ms a call: {'yes' if replay < 1 else 'NO'}")
-
-
-def notebooks_against_an_empty_one(folder: Path) -> None:
-    """Each notebook's run beside the run of a notebook with one empty cell."""
-    empty = folder / "empty.ipynb"
-    write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("pass")]), empty)
-    base = min(execute(empty, environment()).seconds for _ in range(2))
-    print(f"an empty notebook: {base:.1f} s")
-    for path in all_notebooks():
-        outcome = execute(path, environment())
-        name = path.relative_to(FOLDER).with_suffix("").as_posix()
-        times = f"{outcome.seconds:5.1f} s, {outcome.seconds / base:4.1f} times an empty one"
-        print(f"  {name:<36} {times}, {outcome.error or 'ok'}")
-
-
-def vectorised_convolution() -> None:
-    """The recorded answers of the tutor lesson: the convolution without loops beside the one with loops."""
-    texts = answers()
-    speed = (ROOT / "data/tutor/speed.py").read_text(encoding="utf-8")
-    seconds = []
-    for text in (texts[1, 16_000], texts[3, 16_000]):
-        run = sandbox.run(sandbox.program(text), f"{speed}\nspeed(answer, results)", timeout=300)
-        seconds.append(float(run.arrays["seconds"][-1]))
-    ratio = seconds[0] / seconds[1]
-    print(f"convolution of (10, 1, 28, 28) with 32 filters of 3 x 3: without loops {ratio:.0f} times faster")
 
 
 @contextlib.contextmanager
@@ -112,8 +64,7 @@ def service(*faults: On) -> Iterator[tuple[str, Counter[str]]]:
 
 
 def _serve(pipe: Any, faults: tuple[On, ...]) -> None:
-    reply = Reply("one two three four five six seven eight")
-    with Service(Script({f"bedrock-runtime.{form}": reply for form in ("Converse", "ConverseStream")}), *faults) as it:
+    with Service(Script({f"bedrock-runtime.{form}": REPLY for form in ("Converse", "ConverseStream")}), *faults) as it:
         pipe.send(it.url)
         pipe.recv()
     pipe.send(Counter(call.outcome for call in it.calls))
@@ -147,23 +98,28 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
         print(f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best {best:.1f} s; {refused}")
 
 
-def replay_against_vcrpy(folder: Path) -> None:
-    """The same calls replayed from our file and from a cassette of VCR.py."""
+def replay_against_loopback_and_vcrpy(folder: Path) -> None:
+    """A replayed call beside the same call over HTTP to a service on this machine, and from a cassette of VCR.py."""
     import vcr
 
+    recording, body = Recording(folder / "none.json"), {"json": REPLY.result("Converse", {"modelId": "m.x"})}
+    for number in range(ENTRIES):
+        entry = {"call": "bedrock-runtime.Converse", "origin": "model", "request": request_of(question(number))}
+        recording.add({**entry, "body": body})
+    save(recording, folder / "bench.json")
+    start("replay", folder)
+    ours = ms_a_call(clients.client("bedrock-runtime"))
     cassette = vcr.VCR(match_on=["method", "path", "body"], record_mode="once").use_cassette
     with service() as (url, _):
         start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
+        runtime = clients.client("bedrock-runtime")
+        http = ms_a_call(runtime)
         with cassette(str(folder / "cassette.yaml")):
-            live = clients.client("bedrock-runtime")
-            for number in [*range(10), *range(ENTRIES)]:
-                live.converse(**question(number))
+            ms_a_call(runtime)
         with cassette(str(folder / "cassette.yaml")):
-            theirs = ms_a_call(lambda number: live.converse(**question(number)))
-    start("replay", folder)
-    replayed = clients.client("bedrock-runtime")
-    ours = ms_a_call(lambda number: replayed.converse(**question(number)))
-    print(f"replay of {ENTRIES} calls: {ours:.2f} ms a call; VCR.py: {theirs:.2f} ms; ratio {ours / theirs:.2f}")
+            theirs = ms_a_call(runtime)
+    print(f"replay, {ENTRIES} entries: {ours:.2f} ms a call; under 1 ms: {'yes' if ours < 1 else 'NO'}")
+    print(f"  over HTTP here {http / ours:.0f} times as long; from VCR.py's cassette {theirs / ours:.0f} times")
 
 
 def first_token_against_the_service(folder: Path) -> None:
@@ -185,19 +141,12 @@ def first_token_against_the_service(folder: Path) -> None:
 
 
 def main() -> None:
-    """Every comparison, one after the other."""
+    """Every comparison, one after the other. (`make run` says how long each notebook takes.)"""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    with tempfile.TemporaryDirectory() as name:
-        batch_against_quota_and_ideal(Path(name))
-        replay_against_loopback(Path(name))
-        replay_against_vcrpy(Path(name))
-        first_token_against_the_service(Path(name))
-    for name in [name for name in os.environ if name.startswith(("AWS_", PREFIX))]:
-        del os.environ[name]  # what the comparisons above set is not for the notebooks
-    with tempfile.TemporaryDirectory() as name:
-        notebooks_against_an_empty_one(Path(name))
-    vectorised_convolution()
+    for compare in (batch_against_quota_and_ideal, replay_against_loopback_and_vcrpy, first_token_against_the_service):
+        with tempfile.TemporaryDirectory() as folder:
+            compare(Path(folder))
 
 
 if __name__ == "__main__":

@@ -9,21 +9,23 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import suppress
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )
-PACKAGES = ("chromium", "fonts-noto-cjk")
 REASON = "no Chromium here: install it (Debian: apt-get install chromium fonts-noto-cjk), or set CHROMIUM to its path"
 
 
 def find() -> str:
     """The path of a Chromium or Chrome that starts; empty if there is none. CHROMIUM names another one."""
-    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), *PLACES]
-    return next((path for path in candidates if path and Path(path).is_file() and _starts(path)), "")
+    for path in filter(None, [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), *PLACES]):
+        with suppress(OSError, subprocess.TimeoutExpired):  # Ubuntu's package only points to a snap
+            if subprocess.run([path, "--version"], capture_output=True, timeout=60).returncode == 0:
+                return path
+    return ""
 
 
 def required() -> bool:
@@ -36,13 +38,13 @@ def install() -> str:
     if not shutil.which("apt-get"):
         return "there is no apt-get here"
     sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
-    if sudo and (not shutil.which("sudo") or subprocess.run([*sudo, "true"], capture_output=True).returncode):
+    if sudo and not shutil.which("sudo"):
         return "apt-get needs root"
-    env = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run([*env, "-qq", *command], capture_output=True, text=True)
+    for command in ("update", "install --yes --no-install-recommends chromium fonts-noto-cjk"):
+        asked = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", *command.split()]
+        done = subprocess.run(asked, capture_output=True, text=True)
         if done.returncode:
-            return f"apt-get {command[0]} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
+            return f"apt-get {command.split()[0]} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
     return ""
 
 
@@ -57,14 +59,6 @@ def main() -> int:
         return 0
     print(f"{REASON}. ({problem or 'what apt-get installed does not start'})", file=sys.stderr)
     return int(required())
-
-
-def _starts(path: str) -> bool:
-    """False for Ubuntu's package that only points to a snap."""
-    try:
-        return subprocess.run([path, "--version"], capture_output=True, timeout=60).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import re
 import sys
 import tokenize
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -34,10 +34,18 @@ from nbformat import NotebookNode
 from helpers.settings import ROOT
 from tools.notebooks import FOLDER, lessons, normalise, without_outputs, write
 
-LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string in a cell or in JSON
+LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string or a comment in a cell, and of JSON
 GUIDES = {"README": ROOT / "README.md", "INSTRUCTOR": ROOT / "INSTRUCTOR.md"}
 WORDS = ("prompts.json", "variations.json", "trust.json")  # JSON that holds what learners read
-Say = Callable[[str, str], str]  # English, context -> Chinese
+Say = Callable[[str, str], str]  # English and what it is ("", "string" or "comment") -> Chinese
+HEADER = """msgid ""
+msgstr ""
+"Language: zh\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+
+"""  # without a date, so that only words make a difference
 
 _PARSER = MarkdownIt("commonmark").enable("table")
 _LETTERS = re.compile(r"[A-Za-z]{2}")
@@ -46,85 +54,69 @@ _LITERAL = re.compile(r'([fFrR]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
 
 
 # Markdown
-def units(markdown: str) -> Iterator[tuple[int, int, str, str]]:
-    """First line, line after the last, what stands before the words, the words: of headings, paragraphs, list items,
-    table rows and lines of HTML. A paragraph is one unit on one line, so that wrapping it otherwise changes nothing.
+def in_chinese(markdown: str, say: Say) -> str:
+    """The Markdown with its units translated: headings, paragraphs, list items, table rows and lines of HTML.
+
+    A paragraph is one unit on one line, so that wrapping it otherwise changes nothing; in Chinese it stays on one line,
+    for a line break between two Chinese letters would be a gap.
     """
-    lines, table = markdown.splitlines(), False
+    lines, table = [*markdown.splitlines()], False
+    units = []  # first line, line after the last, what stands before the words, the words
     for token in _PARSER.parse(markdown):
         table = token.type != "table_close" and (table or token.type == "table_open")
         start, end = token.map or (0, 0)
         if token.type == "tr_open":
-            yield start, start + 1, "", lines[start].strip()
+            units.append((start, start + 1, "", lines[start].strip()))
         elif token.type == "inline" and not table:
             first = token.content.split("\n")[0]
-            yield start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())
+            units.append((start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())))
         elif token.type == "html_block":
-            yield from (
-                (number, number + 1, "", lines[number]) for number in range(start, end) if lines[number].strip()
-            )
-
-
-def in_chinese(markdown: str, say: Say) -> str:
-    """The Markdown with its units translated, a line each: a line break between two Chinese letters would be a gap."""
-    lines: list[str | None] = [*markdown.splitlines()]
-    for start, end, before, words in units(markdown):
+            units += [(number, number + 1, "", lines[number]) for number in range(start, end)]
+    made: list[str | None] = [*lines]
+    for start, end, before, words in units:
         if _LETTERS.search(words):
-            lines[start:end] = [before + say(words, ""), *[None] * (end - start - 1)]
-    return "\n".join(line for line in lines if line is not None) + "\n" * markdown.endswith("\n")
+            made[start:end] = [before + say(words, ""), *[None] * (end - start - 1)]
+    return "\n".join(line for line in made if line is not None) + "\n" * markdown.endswith("\n")
 
 
 # Python and JSON
-def line_starts(source: str) -> list[int]:
-    """The first byte of each line."""
-    return [0, *itertools.accumulate(len(line.encode()) for line in source.splitlines(keepends=True))]
+def words_of(source: str) -> Iterator[tuple[int, int, str, str]]:
+    """First byte, byte after the last, text and kind of each comment (without its `# `) and each string of a cell.
 
-
-def literals(source: str) -> list[tuple[int, int, str]]:
-    """First byte, byte after the last, and source text of each string of a cell, the outermost only.
-
-    A string that is written in several parts is none of them: write it as one.
+    Of a string in a string the outermost only. A string that is written in several parts is none: write it as one.
+    What a starter says is code.
     """
-    starts, code = line_starts(source), source.encode()
-    nodes = list(ast.walk(ast.parse(source)))
-    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
-    inner = {id(part) for node in formatted for part in ast.walk(node) if part is not node}
-    found = []
-    for node in nodes:
-        text = isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
-        if text and id(node) not in inner:
-            begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-            if shape := _LITERAL.match(code[begin:end].decode()):
-                body = shape[3].encode()
-                end -= len(shape[2])
-                found.append((end - len(body), end, shape[3]))
-    return sorted(found)
-
-
-def comments(source: str) -> list[tuple[int, int, str]]:
-    """The same of each comment, without its `# `; what a starter says is code."""
-    starts, lines, found = line_starts(source), source.splitlines(), []
+    lines, code, tree = source.splitlines(keepends=True), source.encode(), ast.parse(source)
+    starts = [0, *itertools.accumulate(len(line.encode()) for line in lines)]  # the first byte of each line
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and not token.string.startswith("# starter:"):
             row, column = token.start
             start, body = starts[row - 1] + len(lines[row - 1][:column].encode()) + 2, token.string[2:]
-            found.append((start, start + len(body.encode()), body))
-    return found
+            yield start, start + len(body.encode()), body, "comment"
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr | ast.Constant)]
+    inner = {id(part) for node in nodes for part in ast.walk(node) if part is not node}
+    places = [
+        (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
+        for node in nodes
+        if id(node) not in inner and (isinstance(node, ast.JoinedStr) or isinstance(node.value, str))
+    ]
+    for begin, end in sorted(places):
+        if shape := _LITERAL.match(code[begin:end].decode()):
+            end -= len(shape[2])
+            yield end - len(shape[3].encode()), end, shape[3], "string"
 
 
 def exchanged(source: str, say: Say) -> str:
     """The cell with its strings and comments exchanged; `ValueError` if anything but words would change."""
     source = re.sub(r"(?<=# starter: )\S.*", lambda code: _starter(code[0], say), source)
     new = source.encode()
-    for start, end, body in sorted([*literals(source), *comments(source)], reverse=True):
-        new = new[:start] + say(body, CODE).encode() + new[end:]
-    try:
-        same = skeleton(source) == skeleton(new.decode())
-    except SyntaxError:
-        same = False
-    if not same:
-        raise ValueError(f"a translation changes the code of this cell:\n{new.decode()}")
-    return new.decode()
+    parts = [(start, end, say(body, kind)) for start, end, body, kind in words_of(source)]
+    for start, end, text in sorted(parts, reverse=True):
+        new = new[:start] + text.encode() + new[end:]
+    with suppress(SyntaxError):
+        if skeleton(source) == skeleton(new.decode()):
+            return new.decode()
+    raise ValueError(f"a translation changes the code of this cell:\n{new.decode()}")
 
 
 def _starter(code: str, say: Say) -> str:
@@ -147,26 +139,13 @@ def skeleton(source: str) -> str:
     return ast.dump(_Blank().visit(ast.parse(source)))
 
 
-def strings(value: Any) -> Iterator[str]:
-    """The names and texts of JSON, in reading order."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield name
-            yield from strings(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from strings(each)
-    elif isinstance(value, str):
-        yield value
-
-
 def with_strings(value: Any, say: Say) -> Any:
     """JSON with its names and texts exchanged."""
     if isinstance(value, dict):
-        return {say(name, CODE): with_strings(each, say) for name, each in value.items()}
+        return {say(name, "string"): with_strings(each, say) for name, each in value.items()}
     if isinstance(value, list):
         return [with_strings(each, say) for each in value]
-    return say(value, CODE) if isinstance(value, str) else value
+    return say(value, "string") if isinstance(value, str) else value
 
 
 # Where things are
@@ -211,13 +190,11 @@ def catalog(name: str) -> Catalog:
 
 
 def store(name: str, what: Catalog) -> None:
-    """Write a catalog without a date and without line numbers, so that only words make a difference."""
+    """Write a catalog without line numbers."""
     out = io.BytesIO()
-    write_po(out, what, width=0, no_location=True, ignore_obsolete=True)
-    text = re.sub(r"\A(#.*\n)+", "", out.getvalue().decode().lstrip("\n"))
-    dropped = "Project-Id|Report-Msgid|POT-Creation|PO-Revision|Last-Translator|Language-Team|Generated-By|Plural-Forms"
+    write_po(out, what, width=0, no_location=True, omit_header=True, ignore_obsolete=True)
     LOCALE.mkdir(parents=True, exist_ok=True)
-    (LOCALE / f"{name}.po").write_text(re.sub(rf'(?m)^"({dropped}).*\n', "", text), encoding="utf-8")
+    (LOCALE / f"{name}.po").write_text(HEADER + out.getvalue().decode(), encoding="utf-8")
 
 
 def template(name: str, old: Catalog) -> Catalog:
@@ -228,50 +205,28 @@ def template(name: str, old: Catalog) -> Catalog:
         for _, _, text, _, _ in extract_from_dir(ROOT / "helpers", [("**.py", "python")], keywords=marks):
             found.add(text)
         failures = tomllib.loads((ROOT / "data/words/failures.toml").read_text(encoding="utf-8"))
-        for words in failures.pop("odd").values():
-            found.add(words)
-        for each in (each for entries in failures.values() for each in entries):
-            found.add(each["say"])
+        odd = failures.pop("odd").values()
+        for text in (*odd, *(each["say"] for entries in failures.values() for each in entries)):
+            found.add(text)
         return found
+
+    def collect(text: str, kind: str) -> str:
+        looks_like_words = _TWO_WORDS.search(re.sub(r"\{[^{}]*\}", "{x}", text))
+        if kind != "string" or looks_like_words or old.get(text, CODE):
+            found.add(text, context=CODE if kind else None)
+        return text
+
     for path in sources(name):
-        for kind, text in texts(path):
-            if kind == "markdown":
-                for *_, words in units(text):
-                    if _LETTERS.search(words):
-                        found.add(words)
-            elif kind == "json":
-                found_in_code(found, old, strings(json.loads(text)), ())
-            else:
-                parts = ([body for *_, body in each] for each in (literals(text), comments(text)))
-                found_in_code(found, old, *parts)
+        built(path, collect)
     return found
-
-
-def found_in_code(found: Catalog, old: Catalog, words: Iterable[str], always: Iterable[str]) -> None:
-    """Add what is shown of `words`, and all of `always`."""
-    for body in [*always, *(each for each in words if shown(each) or old.get(each, CODE))]:
-        found.add(body, context=CODE)
-
-
-def texts(path: Path) -> Iterator[tuple[str, str]]:
-    """The texts of a source, each "markdown", "code" or "json"."""
-    if path.suffix == ".ipynb":
-        yield from ((cell.cell_type, cell.source) for cell in nbformat.read(path, 4).cells)
-    else:
-        yield {".md": "markdown", ".json": "json"}[path.suffix], path.read_text(encoding="utf-8")
-
-
-def shown(body: str) -> bool:
-    """Whether a string looks like words for a person."""
-    return bool(_TWO_WORDS.search(re.sub(r"\{[^{}]*\}", "{x}", body)))
 
 
 def speaker(name: str) -> Say:
     """Looks words up in one catalog; a fuzzy or missing one stays English."""
     stored = catalog(name)
 
-    def say(text: str, context: str) -> str:
-        message = stored.get(text, context or None)
+    def say(text: str, kind: str) -> str:
+        message = stored.get(text, CODE if kind else None)
         return text if message is None or message.fuzzy or not message.string else str(message.string)
 
     return say
@@ -290,7 +245,7 @@ def built(path: Path, say: Say) -> NotebookNode | str:
         if cell.cell_type == "markdown":
             cell.source = relinked(in_chinese(cell.source, say), path)
         else:
-            cell.source = exchanged(cell.source, lambda body, _: own(body, path) or say(body, CODE))
+            cell.source = exchanged(cell.source, lambda body, kind: own(body, path) or say(body, kind))
     normalise(notebook)
     return notebook
 

@@ -11,8 +11,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,7 @@ ALIASES = (DEFAULT, "claude-haiku-5-5", "claude-opus-5-5")
 # Output tokens that a call is taken to think, by effort. Nobody measured them: what the service bills is in `usage`.
 THINKING = {"low": 300, "medium": 1500, "high": 5000}
 KINDS = ("inputTokens", "cacheWriteInputTokens", "cacheReadInputTokens", "outputTokens", "thinking")
-
-
-@dataclass(frozen=True)
-class Use:
-    """What one lesson asked for: calls to Claude and to Retrieve, tokens by kind, sum of max tokens."""
-
-    lesson: str
-    calls: int
-    retrievals: int
-    tokens: Mapping[str, int]
-    limits: int
-
-    def dollars(self, alias: str) -> float:
-        """US dollars of the calls to Claude with the model `alias`, by its global profile."""
-        return Model(alias, "global.", "", None).cost({**self.tokens, "outputTokens": written(self.tokens)})
+Uses = Mapping[str, Counter[str]]  # by lesson: tokens of KINDS, "calls" to Claude, their "limits", "retrievals"
 
 
 def listen(notes: str) -> None:
@@ -50,81 +35,50 @@ def listen(notes: str) -> None:
     def noting(mode: replay.Replay, call: str, params: dict[str, Any]) -> dict[str, Any]:
         entry = answer(mode, call, params)
         with lock, Path(notes).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line_of(call, params, entry["body"])) + "\n")
+            file.write(json.dumps(use_of(call, params, entry["body"])) + "\n")
         return entry
 
     replay.Replay.answer = noting  # type: ignore[method-assign]
 
 
-def line_of(call: str, params: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """What counts of one call and its recorded answer."""
-    usage = usage_of(body) if call.startswith("bedrock-runtime.") else {}
-    told = {"limit": limit_of(params), "effort": effort_of(params)} if usage else {"limit": 0, "effort": ""}
-    return {"call": call, "usage": usage, **told}
-
-
-def listening(notes: Path) -> str:
-    """A preamble for `execute` that keeps the calls of the notebook in `notes`."""
-    return inside(f"from tools import costs; costs.listen({str(notes)!r})")
-
-
-def usage_of(body: dict[str, Any]) -> dict[str, int]:
-    """Tokens by kind, under Converse's names, from a recorded body of Converse, ConverseStream or InvokeModel."""
+def use_of(call: str, params: dict[str, Any], body: dict[str, Any]) -> dict[str, int]:
+    """What counts of one call and its recorded body: of Converse, ConverseStream, InvokeModel or Retrieve."""
+    if not call.startswith("bedrock-runtime."):
+        return {"retrievals": int(call.endswith(".Retrieve"))}
     events = [event["data"]["usage"] for event in body.get("events", []) if "usage" in event["data"]]
-    found = events[-1] if events else body.get("json", {}).get("usage", {})
+    usage = events[-1] if events else body.get("json", {}).get("usage", {})
     names = {theirs: ours for ours, theirs in COUNTS.items()}
-    named = {names.get(name, name): count for name, count in found.items()}
-    return {kind: named[kind] for kind in KINDS if kind in named}
-
-
-def effort_of(params: dict[str, Any]) -> str:
-    """The effort that a request asks for; high, the default of most models, where it asks for none."""
-    asked = json.loads(params["body"]).get("output_config") if "body" in params else params.get("outputConfig")
-    return str((asked or {}).get("effort", "high"))
-
-
-def limit_of(params: dict[str, Any]) -> int:
-    """Max tokens of a request, which the service sets aside from the quota when the call begins."""
+    tokens = {names.get(name, name): count for name, count in usage.items()}
+    if not (use := {kind: tokens[kind] for kind in KINDS if kind in tokens}):
+        return {}
     if "body" in params:
-        return int(json.loads(params["body"])["max_tokens"])
-    return int(params["inferenceConfig"]["maxTokens"])
+        asked = json.loads(params["body"])
+        limit, how = asked["max_tokens"], asked.get("output_config")
+    else:
+        limit, how = params["inferenceConfig"]["maxTokens"], params.get("outputConfig")
+    effort = (how or {}).get("effort", "high")  # the default of most models
+    return use | {"thinking": THINKING[effort], "calls": 1, "limits": int(limit)}
 
 
-def noted(notes: Path) -> list[dict[str, Any]]:
-    """What `listen` has noted; a file that is not there is a lesson without calls."""
-    return [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()] if notes.exists() else []
+def dollars(use: Mapping[str, int], alias: str) -> float:
+    """US dollars of the calls to Claude with the model `alias`, by its global profile; thinking is billed as output."""
+    tokens = {kind: use.get(kind, 0) for kind in KINDS[:-1]}
+    tokens["outputTokens"] += use.get("thinking", 0)
+    return Model(alias, "global.", "", None).cost(tokens)
 
 
-def use_of(lesson: str, lines: Sequence[dict[str, Any]]) -> Use:
-    """Add up the lines of `line_of`."""
-    asked = [line for line in lines if line["usage"]]
-    tokens: Counter[str] = Counter()
-    for line in asked:
-        tokens.update(line["usage"], thinking=THINKING[line["effort"]])
-    retrievals = sum(line["call"].endswith(".Retrieve") for line in lines)
-    return Use(lesson, len(asked), retrievals, tokens, sum(line["limit"] for line in asked))
-
-
-def written(tokens: Mapping[str, int]) -> int:
-    """Tokens billed as output: what is read, and the thinking before it."""
-    return tokens.get("outputTokens", 0) + tokens.get("thinking", 0)
-
-
-def cost_table(uses: Sequence[Use]) -> str:
+def cost_table(uses: Uses) -> str:
     """Tokens and dollars of each lesson that calls Claude, and their sum, as Markdown."""
     prices = " | ".join(f"$ {alias}" for alias in ALIASES)
-    rows = [
-        f"| lesson | calls | input | cache write | cache read | output | thinking | {prices} |",
-        "|---|" + "---:|" * 9,
-    ]
-    for use in [*uses, total(uses)]:
-        tokens = " | ".join(f"{use.tokens.get(kind, 0):,}" for kind in KINDS)
-        dollars = " | ".join(f"{use.dollars(alias):.3f}" for alias in ALIASES)
-        rows.append(f"| {use.lesson} | {use.calls} | {tokens} | {dollars} |")
+    rows = [f"| lesson | calls | input | cache write | cache read | output | thinking | {prices} |"]
+    rows.append("|---|" + "---:|" * 9)
+    for lesson, use in {**uses, "all": total(uses)}.items():
+        cells = [lesson, str(use["calls"]), *(f"{use[kind]:,}" for kind in KINDS)]
+        rows.append(f"| {' | '.join([*cells, *(f'{dollars(use, alias):.3f}' for alias in ALIASES)])} |")
     return "\n".join(rows)
 
 
-def quota_table(uses: Sequence[Use], rate: int = 5) -> str:
+def quota_table(uses: Uses, rate: int = 5) -> str:
     """Tokens that each lesson takes from the quota: set aside at first, and counted in the end, as Markdown.
 
     An output token counts `rate` times, and what is read from the cache does not count in the end.
@@ -132,52 +86,51 @@ def quota_table(uses: Sequence[Use], rate: int = 5) -> str:
     """
     rows = ["| lesson | calls | set aside at the start of a call, mean | counted in the end, whole lesson |"]
     rows.append("|---|---:|---:|---:|")
-    for use in uses:
-        fresh = use.tokens.get("inputTokens", 0) + use.tokens.get("cacheWriteInputTokens", 0)
-        first = fresh + use.tokens.get("cacheReadInputTokens", 0) + use.limits
-        last = fresh + rate * written(use.tokens)
-        rows.append(f"| {use.lesson} | {use.calls} | {first / use.calls:,.0f} | {last:,} |")
+    for lesson, use in uses.items():
+        fresh = use["inputTokens"] + use["cacheWriteInputTokens"]
+        first = (fresh + use["cacheReadInputTokens"] + use["limits"]) / use["calls"]
+        rows.append(
+            f"| {lesson} | {use['calls']} | {first:,.0f} | {fresh + rate * (use['outputTokens'] + use['thinking']):,} |"
+        )
     return "\n".join(rows)
 
 
-def arithmetic(uses: Sequence[Use], alias: str = DEFAULT) -> str:
+def arithmetic(uses: Uses, alias: str = DEFAULT) -> str:
     """The sum of the lessons worked out by hand for one model, in one line."""
-    whole = total(uses)
-    prices = Model(alias, "global.", "", None).prices
-    names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens", "thinking")
-    price_of = dict(zip(names, (*prices, prices[1]), strict=True))
-    terms = " + ".join(f"{whole.tokens.get(kind, 0):,} × ${price_of[kind]:.2f}" for kind in KINDS)
-    return f"({terms}) / 1,000,000 = ${whole.dollars(alias):.3f}"
+    whole, (fresh, output, read, write) = total(uses), Model(alias, "global.", "", None).prices
+    prices = zip(KINDS, (fresh, write, read, output, output), strict=True)
+    terms = " + ".join(f"{whole[kind]:,} × ${price:.2f}" for kind, price in prices)
+    return f"({terms}) / 1,000,000 = ${dollars(whole, alias):.3f}"
 
 
-def total(uses: Sequence[Use]) -> Use:
+def total(uses: Uses) -> Counter[str]:
     """The sum of several lessons."""
-    tokens: Counter[str] = Counter()
-    for use in uses:
-        tokens.update(use.tokens)
-    counts = (sum(each) for each in zip(*((use.calls, use.retrievals, use.limits) for use in uses), strict=True))
-    calls, retrievals, limits = counts
-    return Use("all", calls, retrievals, tokens, limits)
+    whole = Counter[str]()
+    for use in uses.values():
+        whole.update(use)
+    return whole
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the lessons named in `arguments`, or all, and print the tables."""
-    paths = [Path(name) for name in (arguments if arguments is not None else sys.argv[1:])] or lessons()
-    uses = []
+def main(names: list[str]) -> int:
+    """Run the lessons that are named, or all, and print the tables."""
+    uses = {}
     with tempfile.TemporaryDirectory() as folder:
-        for path in paths:
-            notes = Path(folder) / f"{path.stem}.jsonl"
-            outcome = execute(path, environment(), preamble=listening(notes))
-            if outcome.error:
-                print(f"{path.stem}: {outcome.error}", file=sys.stderr)
+        for path in [Path(name) for name in names] or lessons():
+            notes, uses[path.stem] = Path(folder) / f"{path.stem}.jsonl", Counter[str]()
+            notes.touch()
+            preamble = inside(f"from tools import costs; costs.listen({str(notes)!r})")
+            if error := execute(path, environment(), preamble=preamble).error:
+                print(f"{path.stem}: {error}", file=sys.stderr)
                 return 1
-            uses.append(use_of(path.stem, noted(notes)))
-    asking = [use for use in uses if use.calls]
+            for line in notes.read_text(encoding="utf-8").splitlines():
+                uses[path.stem].update(json.loads(line))
+    asking = {lesson: use for lesson, use in uses.items() if use["calls"]}
     print(f"Prices of {FACTS['prices']['date']}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
     print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
-    print("\nCalls to Retrieve:", ", ".join(f"{use.lesson} {use.retrievals}" for use in uses if use.retrievals))
+    found = ", ".join(f"{lesson} {use['retrievals']}" for lesson, use in uses.items() if use["retrievals"])
+    print("\nCalls to Retrieve:", found)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,8 @@ from tools.notebooks import FOLDER, lessons, normalise, write
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 WORK = re.compile(r"^( *)# solution\n.*?((?:^\1# starter:[^\n]*\n?)+)", re.MULTILINE | re.DOTALL)
 
+PARTS = re.compile(r"^## (Your turn|What we saw)$", re.MULTILINE)
+
 
 def solution_of(lesson: Path) -> Path:
     """The solutions of a lesson; the set-up check has none."""
@@ -24,12 +26,10 @@ def solution_of(lesson: Path) -> Path:
 
 def derived(lesson: NotebookNode, solution: NotebookNode) -> list[NotebookNode]:
     """The cells of the lesson with its exercises as the solution has them; what is unchanged keeps its outputs."""
-    first, last = (
-        next(
-            number for number, cell in enumerate(lesson.cells) if re.search(f"^## {title}$", cell.source, re.MULTILINE)
-        )
-        for title in ("Your turn", "What we saw")
-    )
+    headings = [
+        "".join(re.findall(r"^## (Your turn|What we saw)$", cell.source, re.MULTILINE)) for cell in lesson.cells
+    ]
+    first, last = headings.index("Your turn"), headings.index("What we saw")
     made = []
     for task, cell in zip(solution.cells, solution.cells[1:], strict=False):
         if cell.cell_type == "code" and MARK.match(cell.source):

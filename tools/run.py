@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -27,6 +28,10 @@ BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
 STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
+INDEX_HEADS = (
+    "<h2>English</h2><table><tr><th>page</th><th>the job</th><th>minutes</th></tr>\n",
+    "<h2>中文版</h2><table><tr><th>页面</th><th>任务</th><th>分钟</th></tr>\n",
+)
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _JOB = r"\*\*(?:The job:\*\* |本课任务\*\*：)(.*)"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -100,16 +105,19 @@ def keep(outcome: Outcome, in_place: bool) -> None:
             write(outcome.notebook, outcome.path)
         return
     write(outcome.notebook, BUILD / "notebooks" / place(outcome.path, ".ipynb"))
-    # No addresses of scripts: the page must open with no network, and the lessons hold no formulas.
-    page, _ = HTMLExporter(
-        mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True
-    ).from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
+    page, _ = exporter().from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
     target = BUILD / "html" / place(outcome.path, ".html")
     target.parent.mkdir(parents=True, exist_ok=True)
     page = _LINK.sub(lambda found: f'href="{moved(found[1], outcome.path, target.parent)}"', page)
     if target.is_relative_to(BUILD / "html" / "zh"):
         page = page.replace('lang="en"', 'lang="zh-CN"', 1)
     target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
+
+
+@cache
+def exporter() -> HTMLExporter:
+    """No addresses of scripts: a page must open with no network, and the lessons hold no formulas."""
+    return HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True)
 
 
 def place(path: Path, suffix: str) -> Path:
@@ -130,20 +138,18 @@ def moved(link: str, notebook: Path, folder: Path) -> str:
 
 def write_index(paths: list[Path]) -> None:
     """build/html/index.html: the pages of `paths`, lessons in order, with job and minutes, English and Chinese."""
-    tables = {
-        False: ["<h2>English</h2><table><tr><th>page</th><th>the job</th><th>minutes</th></tr>"],
-        True: ["<h2>中文版</h2><table><tr><th>页面</th><th>任务</th><th>分钟</th></tr>"],
-    }
+    told = {False: "", True: ""}
     for path in paths:
-        opening, page = nbformat.read(path, 4).cells[0].source, place(path, ".html")
+        opening, page = nbformat.read(path, 4).cells[0].source, place(path, ".html").as_posix()
         found = [re.search(form, opening) for form in (r"^# (.*)", _JOB, r"(?:Minutes: |时长：)(\d+)")]
-        title, *more = (html.escape(each[1]) if each else "" for each in found)
-        cells = [f'<a href="{page.as_posix()}">{title}</a>', *more]
-        tables[page.parts[0] == "zh"].append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    told = "".join("\n".join([*rows, "</table>"]) for rows in tables.values() if len(rows) > 1)
+        title, job, minutes = (html.escape(each[1]) if each else "" for each in found)
+        row = f'<tr><td><a href="{page}">{title}</a></td><td>{job}</td><td>{minutes}</td></tr>\n'
+        told[page.startswith("zh/")] += row
     text = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Workshop</title>{INDEX_STYLE}'
-    text += f"<h1>Claude on Amazon Bedrock: the workshop</h1>{told}</html>\n"
-    (BUILD / "html" / "index.html").write_text(text, encoding="utf-8")
+    text += "<h1>Claude on Amazon Bedrock: the workshop</h1>"
+    for rows, heads in zip(told.values(), INDEX_HEADS, strict=True):
+        text += heads + rows + "</table>" if rows else ""
+    (BUILD / "html" / "index.html").write_text(f"{text}</html>\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

