@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -315,14 +316,13 @@ def test_the_boards_are_asked_four_at_a_time_and_each_once():
 
 
 def test_the_instructor_guide_shows_what_the_lessons_use():
-    uses = []
+    uses = {path.stem: Counter() for path in LESSONS[1:]}
     for path in LESSONS[1:]:
-        found, lines = Recording(RECORDINGS / f"{path.stem}.json"), []
+        found = Recording(RECORDINGS / f"{path.stem}.json")
         for call in live(path).calls:
             name = f"{call.service}.{call.operation}"
             entry = found.find(name, request_of(call.params)) or {"body": {}}
-            lines.append(costs.line_of(name, call.params, entry["body"]))
-        uses.append(costs.use_of(path.stem, lines))
+            uses[path.stem].update(costs.use_of(name, call.params, entry["body"]))
     guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
     for table in (costs.cost_table(uses), costs.arithmetic(uses), costs.quota_table(uses)):
         assert table in guide, "put the tables of `make costs` into INSTRUCTOR.md"
