@@ -76,33 +76,25 @@ def retrieve(
     client: Any, knowledge_base: str, question: str, count: int = 5, search: str = "", years: Sequence[int] = ()
 ) -> list[Passage]:
     """The `count` best passages for `question`, over as many pages of results as that takes."""
-    request: dict[str, Any] = {
+    request = {
         "knowledgeBaseId": knowledge_base,
         "retrievalQuery": {"text": question},
         "retrievalConfiguration": {"vectorSearchConfiguration": search_settings(count, search, years)},
     }
-    found: list[Passage] = []
-    while True:
-        response = client.retrieve(**request)
-        found += [passage_of(result) for result in response["retrievalResults"]]
-        token = response.get("nextToken")
-        if not token or len(found) >= count:
-            return found[:count]
-        request["nextToken"] = token
+    pages = client.get_paginator("retrieve").paginate(**request, PaginationConfig={"MaxItems": count})
+    return [passage_of(result) for result in pages.build_full_result()["retrievalResults"]]
 
 
 def passage_of(found: Any) -> Passage:
     """One item of `retrievalResults`, or one LangChain `Document` of its retriever, as a `Passage`."""
-    if isinstance(found, dict):
-        text, location, metadata = (found["content"].get("text", ""), found.get("location"), found.get("metadata"))
-        score = found.get("score", 0.0)
-    else:
-        text, location = found.page_content, found.metadata.get("location")
-        metadata, score = found.metadata.get("source_metadata"), found.metadata.get("score", 0.0)
-    metadata = metadata or {}
-    uri = ((location or {}).get("s3Location") or {}).get("uri") or metadata.get(_SOURCE, say("unknown source"))
+    if not isinstance(found, dict):
+        told = {"content": {"text": found.page_content}, "metadata": found.metadata.get("source_metadata")}
+        found = found.metadata | told
+    metadata = found.get("metadata") or {}
+    uri = found.get("location", {}).get("s3Location", {}).get("uri") or metadata.get(_SOURCE, say("unknown source"))
     page = metadata.get(_PAGE)  # a float, and 0 is the first
-    return Passage(text, uri.rpartition("/")[2], None if page is None else int(page) + 1, float(score))
+    text, score = found["content"].get("text", ""), float(found.get("score", 0.0))
+    return Passage(text, uri.rpartition("/")[2], None if page is None else int(page) + 1, score)
 
 
 def load_pdf(path: Path | str) -> list[Any]:

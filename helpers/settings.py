@@ -37,18 +37,12 @@ class Settings(BaseSettings):
     letters_dir: Path = ROOT / "data" / "letters"
     recordings_dir: Path = ROOT / "data" / "recordings"
     state_file: Path = ROOT / "workshop.json"
-    env_file: Path = ROOT / ".env"
+    env_file: Path = ROOT / ".env"  # only the environment can set it
 
 
-def _env_file() -> Path:
-    """WORKSHOP_ENV_FILE, which only the environment can set, else `.env` of the project."""
-    return Path(os.environ.get(PREFIX + "ENV_FILE") or ROOT / ".env")
-
-
-def _refuse_unknown_names() -> None:
+def _refuse_unknown(names: set[str]) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    given = sorted({*os.environ, *dotenv_values(_env_file(), encoding="utf-8")})
-    for name in given:
+    for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             told = [say("There is no setting {name}.", name=name)]
@@ -60,18 +54,18 @@ def _refuse_unknown_names() -> None:
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process, read once; `WorkshopError` names a wrong value or an unknown setting."""
+    file = Path(os.environ.get(PREFIX + "ENV_FILE") or ROOT / ".env")
     try:
-        _refuse_unknown_names()
-        found = Settings(_env_file=_env_file())  # type: ignore[call-arg]
+        _refuse_unknown({*os.environ, *dotenv_values(file, encoding="utf-8")})
+        found = Settings(_env_file=file)  # type: ignore[call-arg]
     except UnicodeDecodeError as error:
-        where = {"file": _env_file(), "reason": error.reason, "start": error.start}
         told = N_("{file} is not UTF-8 text ({reason} at byte {start}). Save it as UTF-8, or copy .env.example again.")
-        raise WorkshopError(told, **where) from error
+        raise WorkshopError(told, file=file, reason=error.reason, start=error.start) from error
     except ValidationError as error:
         problem = error.errors()[0]
-        wrong = {"name": PREFIX + str(problem["loc"][0]).upper(), "value": problem["input"], "problem": problem["msg"]}
+        name = PREFIX + str(problem["loc"][0]).upper()
         told = N_("{name} is {value!r}: {problem}. Correct it in the environment or in .env.")
-        raise WorkshopError(told, **wrong) from error
+        raise WorkshopError(told, name=name, value=problem["input"], problem=problem["msg"]) from error
     paths = {name: ROOT / it for name, it in found if isinstance(it, Path)}
     if paths["letters_dir"] == ROOT / "data" / "letters":
         paths["letters_dir"] /= chosen()  # each edition asks its own documents

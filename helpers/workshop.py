@@ -12,8 +12,7 @@ from IPython.display import Markdown, display
 
 from helpers import language, replay
 from helpers.language import WorkshopError, say
-from helpers.replay.recording import Json, Params, Recording
-from helpers.settings import ROOT, settings
+from helpers.settings import settings
 
 __all__ = ["WorkshopError", "bars", "figure", "show", "start"]  # what a notebook takes from here
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
@@ -32,40 +31,23 @@ def start(name: str, variant: str = "") -> None:
     mode = MODES[settings().mode](f"{name}.{variant}" if variant else name)
     replay.choose(mode)
     if (shell := get_ipython()) is not None:
-        shell.set_custom_exc((Exception,), _explained)
+        from helpers import explain
+
+        shell.set_custom_exc((Exception,), explain.show)
     print(mode)
 
 
-def _replay(name: str, kind: type[replay.Replay] = replay.Replay) -> replay.Live:
-    folder, edition = settings().recordings_dir, language.chosen()
-    recording = Recording(folder / f"{name}.json", folder / f"{name.rpartition('/')[2]}.json" if edition else None)
-    others = settings().letters_dir != ROOT / "data" / "letters" / edition
-    return kind(recording, {"bedrock-agent-runtime.Retrieve": _retrieve}, fresh=others)
-
-
 def _server(name: str) -> replay.Live:
-    from helpers.server import Server
+    from helpers.server import Server  # only here: the other modes load nothing of it
 
-    return _replay(name, Server)
-
-
-def _retrieve(params: Params) -> Json:
-    from helpers.replay.index import open_index
-
-    return open_index(settings().letters_dir).retrieve(params)
+    return Server(name)
 
 
 MODES: dict[str, Callable[[str], replay.Live]] = {
-    "replay": _replay,
+    "replay": replay.Replay,
     "server": _server,
     "live": lambda name: replay.Live(),
 }
-
-
-def _explained(*args: Any, **named: Any) -> None:
-    from helpers import explain
-
-    explain.show(*args, **named)
 
 
 def show(text: str) -> Markdown:

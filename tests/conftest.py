@@ -12,8 +12,9 @@ import botocore.session
 import pytest
 
 from helpers import replay
-from helpers.settings import PREFIX, settings
+from helpers.settings import PREFIX, ROOT, settings
 
+_LETTERS = [os.environ.get("WORKSHOP_LETTERS_DIR"), ROOT.parent / "shared/letters", ROOT / "data/letters/originals"]
 _LOADER = botocore.loaders.create_loader()
 botocore.session.create_loader = lambda *_: _LOADER  # reads each service model once, not for each session
 
@@ -40,6 +41,15 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     yield
     settings.cache_clear()
     replay._active = None
+
+
+@pytest.fixture(scope="session")
+def real_letters() -> Path:
+    """The folder of Amazon's own letters, or a skip where no copy is at hand."""
+    for folder in map(Path, filter(None, _LETTERS)):
+        if len(list(folder.glob("AMZN-20??-Shareholder-Letter.pdf"))) >= 4:
+            return folder.resolve()
+    pytest.skip("needs Amazon's letters: `make letters`, or WORKSHOP_LETTERS_DIR")
 
 
 @pytest.fixture

@@ -1,29 +1,36 @@
-"""The digests in data/letters: built as committed, readable, true to the letters, and in our own words."""
+"""The digests in data/letters: built as committed, readable, true to the letters and each other, in our own words."""
 
+import calendar
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+import runpy
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
+import pypdfium2
 import pytest
+from fontTools.ttLib import TTFont
 from pypdf import PdfReader
 
+from helpers.replay.index import CJK, open_index
 from helpers.settings import ROOT
 
-LETTERS = ROOT / "data" / "letters"
-YEARS = (2019, 2020, 2021, 2022)
+LETTERS, FONTS = ROOT / "data" / "letters", ROOT / "data" / "fonts"
+EACH_YEAR = pytest.mark.parametrize("year", YEARS := (2019, 2020, 2021, 2022))
+EACH_LANGUAGE = pytest.mark.parametrize("language", ["", "zh"], ids=["English", "Chinese"])
+ABOVE = {
+    "": "Claude on Amazon Bedrock workshop Digest of Amazon's {} shareholder letter",
+    "zh": "Amazon Bedrock 上的 Claude 工作坊 亚马逊 {} 年股东信摘要",
+}
+BELOW = {"": "Page {} of {}", "zh": "第 {} 页，共 {} 页"}
 RUN = 8  # words in a row that count as copied
 # Figures of a digest that its letter does not print: years it calls "last" and "next", and one count.
-ELSEWHERE = {2019: {"2019", "2020"}, 2020: {"2022", "four"}, 2021: set(), 2022: set()}
+ELSEWHERE = {2019: {2019, 2020}, 2020: {2022, 4}, 2021: set(), 2022: set()}
 
 
-def source(year: int) -> str:
-    return (LETTERS / "source" / f"{year}.md").read_text(encoding="utf-8")
+def source(year: int, language: str = "") -> str:
+    return (LETTERS / language / "source" / f"{year}.md").read_text(encoding="utf-8")
 
 
 @cache
@@ -31,122 +38,196 @@ def pages(path: Path) -> list[str]:
     return [page.extract_text() for page in PdfReader(path).pages]
 
 
-def digest(year: int) -> list[str]:
-    return pages(LETTERS / f"AMZN-{year}-digest.pdf")
+@pytest.fixture
+def letter(real_letters, year):
+    """The text of the letter of that year."""
+    return "\n".join(pages(real_letters / f"AMZN-{year}-Shareholder-Letter.pdf"))
 
 
-def letter_file(year: int) -> Path:
-    """The real letter, or a skip where no copy is at hand."""
-    folders = [os.environ.get("WORKSHOP_LETTERS_DIR") or ROOT.parent / "shared" / "letters", LETTERS / "originals"]
-    found = [path for folder in folders if (path := Path(folder) / f"AMZN-{year}-Shareholder-Letter.pdf").is_file()]
-    if not found:
-        pytest.skip("needs Amazon's letters: `make letters`, or WORKSHOP_LETTERS_DIR")
-    return found[0]
+@EACH_LANGUAGE
+def test_the_sources_give_the_committed_bytes(language):
+    build = runpy.run_path(str(LETTERS / "make_digests.py"))["build"]
+    for year in YEARS:
+        stored = (LETTERS / language / f"AMZN-{year}-digest.pdf").read_bytes()
+        built = build(LETTERS / language / "source" / f"{year}.md", language)
+        assert built == stored, "run `make letters-digest`"
+        assert (b"FlateDecode" in stored) == bool(language)  # the font of the Chinese ones
 
 
-def letter(year: int) -> str:
-    return "\n".join(pages(letter_file(year)))
-
-
-def test_the_sources_give_the_committed_bytes(tmp_path):
-    subprocess.run([sys.executable, LETTERS / "make_digests.py", tmp_path], check=True)
-    built, stored = (
-        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("AMZN-*-digest.pdf")}
-        for folder in (tmp_path, LETTERS)
-    )
-    assert built == stored and len(built) == 2 * len(YEARS), "run `make letters-digest`"
-    assert {path.parent.name for path, content in built.items() if b"FlateDecode" in content} == {"zh"}  # its font
-
-
-@pytest.mark.parametrize("year", YEARS)
-def test_the_text_of_the_pages_is_the_source_word_for_word(year):
-    headings, body = set(re.findall("^## (.+)$", source(year), re.MULTILINE)), []
-    for number, page in enumerate(digest(year), 1):
+@EACH_YEAR
+@EACH_LANGUAGE
+def test_the_text_of_the_pages_is_the_source_word_for_word(language, year):
+    found, text, body = pages(LETTERS / language / f"AMZN-{year}-digest.pdf"), source(year, language), []
+    headings = set(re.findall("^## (.+)$", text, re.MULTILINE))
+    for number, page in enumerate(found, 1):
         above, *lines, last, below = page.splitlines()
-        assert above == f"Claude on Amazon Bedrock workshop Digest of Amazon's {year} shareholder letter"
-        assert below == f"Page {number} of {len(digest(year))}" and last not in headings
+        assert above == ABOVE[language].format(year) and below == BELOW[language].format(number, len(found))
+        assert last not in headings
         body += " ".join([*lines, last]).split()
-    text = re.sub(r"^(# |## |> |\|[-|]+\n)", "", source(year), flags=re.MULTILINE)
-    assert 3 <= len(digest(year)) <= 5 and len(headings) >= 10
-    assert body == re.sub(r"^- ", "\N{BULLET} ", text.replace("|", " "), flags=re.MULTILINE).split()
+    text = re.sub(r"^(# |## |> |\|[-|]+\n)", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^- ", "\N{BULLET} ", text.replace("|", " "), flags=re.MULTILINE)
+    assert 3 <= len(found) <= 5 and len(headings) >= 10
+    joined = "".join if language else list  # a line of Chinese ends anywhere
+    assert joined(body) == joined(text.split())
 
 
-def questions_over(folder):
-    """The questions of an edition, each fact of which stands on its pages."""
-    questions = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
+@EACH_LANGUAGE
+def test_each_fact_of_the_questions_stands_on_its_pages(language):
+    questions = json.loads((LETTERS / language / "questions.json").read_text(encoding="utf-8"))
     for fact in (fact for row in questions for fact in row["facts"]):
-        texts = [" ".join(page.split()) for page in pages(folder / fact["file"])]
+        texts = [" ".join(page.split()) for page in pages(LETTERS / language / fact["file"])]
         for page in fact["pages"]:
             assert any(form in texts[page - 1] for form in fact["text"]), fact
-    assert len({row["question"] for row in questions}) == len(questions)
     assert all(bool(row["facts"]) != (row["kind"] == "no answer") for row in questions)
-    return questions
+    assert len({row["question"] for row in questions}) == len(questions) >= 24
 
 
-def test_each_fact_of_the_questions_stands_on_its_pages():
-    assert len(questions_over(LETTERS)) == 50
-
-
-SCALES = {"K": 10**3, "M": 10**6, "B": 10**9, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "K": 10**3, "M": 10**6, "B": 10**9}
+SCALES |= {"": 1, "千": 10**3, "万": 10**4, "亿": 10**8, "万亿": 10**12}
 TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
 NAMES = f"three four five six seven eight nine ten eleven twelve {TEENS}"
 WORDS = {name: number for number, name in enumerate(NAMES.split(), 3)}
 WORDS |= {"thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "thousand": 1000}
-NUMBER = re.compile(r"([$£€]?)(\d[\d,]*(?:\.\d+)?)(?:-([$£€]?\d[\d,]*))?(%|[KMB])?")
+UNITS = {"美元": "$", "加元": "$", "英镑": "£", "欧元": "€"}
+MONTHS = list(calendar.month_name)  # of 1 to 12
+DIGITS = {digit: value for value, digit in enumerate("一二三四五六七八九", 1)}
+SIZES = {"十": 10, "百": 100} | {each: SCALES[each] for each in "千万亿"}
+NUMBER = r"(?<![A-Za-z\d.,])([$£€]?)(\d[\d,]*(?:\.\d+)?)(?:-(\d[\d,]*))?\s?({})?\s?({})?"
+ENGLISH = re.compile(NUMBER.format(r"thousand|million|billion|trillion|[KMB]\b", "%"))
+CHINESE = re.compile(NUMBER.format(r"万亿|[千万亿]|[KMB]\b", f"%|月|{'|'.join(UNITS)}"))
+NAME = re.compile(r"\b[A-Za-z]+\d+\b", re.ASCII)  # Graviton2, x86: the same in both languages
+Figures = set[tuple[Decimal | str, str]]
 
 
-def figures(text: str) -> Iterator[tuple[str, tuple[str, Decimal | str, str]]]:
-    """Each token with a digit, or a number word from three up, and its meaning: currency, value or name, "%"."""
-    tokens = re.split(r"[\s—–|]+", re.sub(r"-\s*\n\s*", "-", text).replace("’", "'"))
-    for here, after in zip(tokens, [*tokens[1:], ""], strict=True):
-        token = here.strip(".,;:\"'“”/") if "(" in here[1:] else here.strip(".,;:\"'“”/()")
-        word = token.lower().partition("-")[0]  # "four" and "four-year"
-        if word in WORDS:
-            yield token, ("", Decimal(WORDS[word]), "")
-        if not re.search(r"\d", token):
-            continue
-        match = NUMBER.fullmatch(token.removesuffix("-plus"))
-        if not match:
-            yield token, ("", token.lower(), "")
-            continue
-        currency, low, high, unit = match.groups()
-        scale = SCALES.get(unit or after.strip(".,;:()"), 1)
+def in_digits(number: re.Pattern[str], text: str) -> Figures:
+    """Value and unit of each figure in digits, and the names that hold one."""
+    found: Figures = {(name.lower(), "") for name in NAME.findall(text)}
+    for currency, low, high, scale, unit in number.findall(text):
         for value in filter(None, (low, high)):
-            yield token, (currency, Decimal(value.replace(",", "")) * scale, "%" if unit == "%" else "")
+            found.add((Decimal(value.replace(",", "")) * SCALES[scale], currency or UNITS.get(unit, unit)))
+    return found
 
 
-def unknown(text: str, year: int) -> set[str]:
-    """The figures of `text` that the letter of that year does not hold."""
-    known = {figure for _, figure in figures(letter(year))}
-    return {token for token, figure in figures(text) if figure not in known}
+def english_figures(text: str) -> Figures:
+    """Those in digits, the words from three up, and the months."""
+    text = re.sub(r"-\s*\n\s*", "-", text).replace("COVID-19", "COVID")
+    words = re.findall(rf"\b({'|'.join(WORDS)})\b(?:\s(thousand|million|billion)\b)?", text.lower())
+    months = {(Decimal(MONTHS.index(month)), "月") for month in re.findall(rf"\b({'|'.join(MONTHS[1:])})\b", text)}
+    return in_digits(ENGLISH, text) | {(Decimal(WORDS[word] * SCALES[scale]), "") for word, scale in words} | months
 
 
-def copied(text: str, year: int) -> list[str]:
-    """The runs of RUN words that a text shares with the letter of that year."""
+def chinese_figures(text: str) -> Figures:
+    """Those in digits, and the numbers in characters."""
+    text = re.sub("第([一四])季度", lambda quarter: f" Q{DIGITS[quarter[1]]} ", text)
+    found = in_digits(CHINESE, text)
+    for run in re.findall("[一二三四五六七八九十百千万亿]+", text):
+        value = digit = 0
+        for each in run:
+            digit, value = (DIGITS[each], value) if each in DIGITS else (0, value + (digit or 1) * SIZES[each])
+        found.add((Decimal(value + digit), ""))
+    return found
+
+
+def unknown(text: str, letter: str) -> Figures:
+    """The figures of `text`, months apart, that the letter does not hold."""
+    return {figure for figure in english_figures(text) - english_figures(letter) if figure[1] != "月"}
+
+
+def copied(text: str, letter: str) -> list[str]:
+    """The runs of RUN words that a text shares with the letter."""
 
     def runs(text: str) -> list[tuple[str, ...]]:
         words = re.findall(r"[a-z0-9]+", re.sub(r"['’]", "", re.sub(r"-\s*\n\s*", "-", text)).lower())
         return [tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1)]
 
-    theirs = set(runs(letter(year)))
+    theirs = set(runs(letter))
     return [" ".join(run) for run in runs(text) if run in theirs]
 
 
-@pytest.mark.parametrize("year", YEARS)
-def test_every_figure_is_in_the_letter_and_no_run_of_words_is(year):
-    assert unknown(source(year), year) == ELSEWHERE[year] and sum(1 for _ in figures(source(year))) > 60
-    assert copied(source(year), year) == []
-    assert copied(f"Ours: {letter(year)[3000:3300]}", year)  # a control
+@EACH_YEAR
+def test_every_figure_is_in_the_letter_and_no_run_of_words_is(year, letter):
+    assert unknown(source(year), letter) == {(Decimal(each), "") for each in ELSEWHERE[year]}
+    assert len(english_figures(source(year))) > 60
+    assert copied(source(year), letter) == []
+    assert copied(f"Ours: {letter[3000:3300]}", letter)  # a control
 
 
+@pytest.mark.parametrize("year", [2022])
 @pytest.mark.parametrize(
     ("text", "caught"),
     [
-        ("Revenue was $386 billion in 2022, about $435B.", {"$386", "$435B"}),  # one true, but not in the letter
-        ("$434 million and 434B of revenue, 27,000%", {"$434", "434B", "27,000%"}),  # wrong scale, currency, unit
-        ("27,001 roles, Graviton9 and Q3, 2008-2011, eighteen", {"27,001", "Graviton9", "Q3", "2008-2011", "eighteen"}),
+        (
+            "Revenue was $386 billion in 2022, about $435B.",
+            {386 * 10**9, 435 * 10**9},
+        ),  # one true, but not in the letter
+        (
+            "$434 million and 434B of revenue, 27,000%",
+            {434 * 10**6, 434 * 10**9, 27_000},
+        ),  # wrong scale, currency, unit
+        ("27,001 roles, Graviton9 and Q3, 2008-2011, eighteen", {27_001, "graviton9", "q3", 2011, 18}),
         ("$434B, $434 billion, 27,000, 40%, Graviton3, 2008-2009 and Q4", set()),
     ],
 )
-def test_an_invented_figure_is_caught(text, caught):
-    assert unknown(text, 2022) == caught
+def test_an_invented_figure_is_caught(text, caught, letter):
+    assert {value for value, _ in unknown(text, letter)} == caught
+
+
+def lost_and_added(english: str, chinese: str) -> tuple[Figures, Figures]:
+    """The figures of an English section that its translation lacks, and those in digits that only that one has.
+
+    A bare figure may have a unit in the translation.
+    """
+    ours, theirs = english_figures(english), chinese_figures(chinese)
+    lost = {each for each in ours - theirs if each[1] or each[0] not in {value for value, _ in theirs}}
+    return lost, {each for each in in_digits(CHINESE, chinese) if each[0] not in {value for value, _ in ours}}
+
+
+@EACH_YEAR
+def test_each_section_in_chinese_has_the_figures_of_the_english_one(year):
+    sections = [re.split("^## ", source(year, language), flags=re.MULTILINE) for language in ("", "zh")]
+    for pair in zip(*sections, strict=True):
+        assert lost_and_added(*pair) == (set(), set())
+        rows = [text.count("\n|") + text.count("\n- ") + text.count("\n\n") for text in pair]
+        assert rows[0] == rows[1], pair  # as many paragraphs, rows and items
+
+
+@pytest.mark.parametrize(
+    ("english", "translated", "missing", "invented"),
+    [
+        ("$21.3 billion in 2020", "2020 年为 213 亿美元", set(), set()),
+        ("$21.3 billion in 2020", "2020 年为 213 亿英镑", {(Decimal(21_300_000_000), "$")}, set()),
+        ("840,000 people", "84 亿人", {(Decimal(840_000), "")}, {(Decimal(8_400_000_000), "")}),
+        ("six hours, ten thousand vans, in April", "六小时，1 万辆，在 4 月", set(), set()),
+        ("six hours in April", "七小时，在 5 月", {(Decimal(6), ""), (Decimal(4), "月")}, {(Decimal(5), "月")}),
+        ("300-400 million by Graviton2", "Graviton2 有 3 亿到 4 亿", set(), set()),
+        ("37% with Graviton2", "Graviton3 有 37", {("graviton2", ""), (Decimal(37), "%")}, {("graviton3", "")}),
+    ],
+)
+def test_a_changed_figure_is_found(english, translated, missing, invented):
+    assert lost_and_added(english, translated) == (missing, invented)
+
+
+@EACH_YEAR
+def test_chinese_lines_are_full_and_no_mark_stands_at_the_wrong_end(year):
+    with pypdfium2.PdfDocument(LETTERS / "zh" / f"AMZN-{year}-digest.pdf") as pdf:
+        lines = [line.strip() for page in pdf for line in page.get_textpage().get_text_range().splitlines()]
+    assert [line for line in lines if re.match("[，。、；：？！）》”·%]", line) or re.search("[（《“]$", line)] == []
+    assert sum(len(line) > 38 for line in lines) > 60  # a control: not broken at spaces alone
+
+
+def test_a_chinese_passage_of_the_index_has_no_space_where_a_line_ended():
+    texts = [hit["content"]["text"] for hit in open_index(LETTERS / "zh")._hits]
+    written = "\n".join(source(year, "zh") for year in YEARS)
+    gaps = [(text, found.start()) for text in texts for found in re.finditer(f"(?<=[{CJK}]) (?=[{CJK}])", text)]
+    around = [text[max(0, at - 10) : at] + text[at + 1 : at + 11] for text, at in gaps]
+    assert [gap for gap in around if gap.replace(" ", "") in written] == [] and 30 < len(texts) < 60
+    assert any("股东信摘要 新目标：" in text for text in texts)  # below a heading the space stays
+    assert any("为股东创造的财富 自上市以来" in text for text in texts)
+
+
+def test_the_font_has_every_character_that_is_written():
+    font = TTFont(FONTS / "WorkshopSansSC-Regular.ttf")
+    wanted = runpy.run_path(str(FONTS / "make_font.py"))["characters"]()
+    missing = {letter for letter in wanted if ord(letter) not in font.getBestCmap()}
+    assert missing == set(), "run data/fonts/make_font.py"
+    assert len(wanted) > 6800 and str(font["name"].getDebugName(1)) == "Workshop Sans SC"

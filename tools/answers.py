@@ -17,13 +17,13 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from helpers import replay
+from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, RecordingMissing, key, request_of
-from helpers.settings import ROOT, Settings
+from helpers.settings import ROOT, Settings, settings
 from tools.estimates import cut, image_tokens, text_tokens
 from tools.notebooks import FOLDER, environment, execute, inside
 from tools.recorder import save
@@ -46,10 +46,10 @@ def listen(folder: str) -> None:
         here = Path(folder) / hashlib.sha256(key(request).encode()).hexdigest()[:12]
         here.mkdir(parents=True, exist_ok=True)
         (here / "request.json").write_text(json.dumps(request, ensure_ascii=False, indent=1), encoding="utf-8")
-        if call in mode.computed:  # what the index finds now, not what it found for the last recording
-            found = json.dumps(mode.computed[call](params))
-            (here / "index.json").write_text(found, encoding="utf-8")
-            return {"origin": "index", "body": {"json": json.loads(found)}}
+        if call == replay.RETRIEVE:  # what the index finds now, not what it found for the last recording
+            found = open_index(settings().letters_dir).retrieve(params)
+            (here / "index.json").write_text(json.dumps(found), encoding="utf-8")
+            return {"origin": "index", "body": {"json": found}}
         try:
             return answer(mode, call, params)
         except RecordingMissing:
@@ -64,15 +64,20 @@ def listen(folder: str) -> None:
 
 
 def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, Any]], int, dict[str, Any]]:
-    """System text, messages, max tokens and JSON schema of a request, whichever API it uses."""
+    """System text, messages, max tokens and JSON schema of a request, as it is asked or as it is stored."""
     if call.startswith("bedrock-runtime.Converse"):
         system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
         limit = params.get("inferenceConfig", {}).get("maxTokens", 4096)
         form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
-        schema = form.get("schema", "{}")  # in a stored request its text stands opened
-        return (system, params["messages"], limit, schema["json"] if isinstance(schema, dict) else json.loads(schema))
-    body = json.loads(params["body"])
+        return system, params["messages"], limit, _opened(form.get("schema", "{}"))
+    body = _opened(params["body"])
     return body.get("system", ""), body["messages"], body["max_tokens"], {}
+
+
+def _opened(value: Any) -> dict[str, Any]:
+    """The JSON that a parameter holds as text; in a stored request it stands opened already."""
+    found: dict[str, Any] = value["json"] if isinstance(value, dict) else json.loads(value)
+    return found
 
 
 def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
@@ -80,26 +85,24 @@ def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
     system, messages, _, schema = messages_of(call, params)
     parts, pictures = ([f"# System\n\n{system}"] if system else []), 0
     for message in messages:
-        content = message["content"]
-        lines = []
+        content, lines = message["content"], []
         for block in [{"text": content}] if isinstance(content, str) else content:
             if "image" in block or block.get("type") == "image":
                 pictures += 1
                 image = block.get("image") or block
-                source = image["source"]
-                name = f"{pictures}.{image.get('format', 'png')}"
+                name, source = f"{pictures}.{image.get('format', 'png')}", image["source"]
                 (folder / name).write_bytes(source.get("bytes") or base64.b64decode(source["data"]))
                 lines.append(f"[picture: {name}]")
             elif "text" in block:
                 lines.append(block["text"])
-        parts.append(f"# {message['role'].capitalize()}\n\n" + "\n\n".join(lines))
+        parts.append("\n\n".join([f"# {message['role'].capitalize()}", *lines]))
     if schema:
         parts.append("# Format\n\nThe answer is one JSON object of this schema:\n\n" + json.dumps(schema, indent=1))
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def ask(name: str) -> int:
-    """Run the lesson, all that it offers to try, and its solutions; list, and count, what has no answer yet."""
+def ask(name: str) -> None:
+    """Run the lesson, all that it offers to try, and its solutions; list what has no answer yet."""
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
     preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
@@ -111,20 +114,18 @@ def ask(name: str) -> int:
             for output in cell.get("outputs", []):
                 if output.output_type == "error" and output.ename != "RecordingMissing":
                     print(f"  {cell.id}: {output.ename}: {output.evalue[:200]}")
-    prompts = sorted(folder.glob("*/prompt.md"))
-    print(*(f"  open: {path.parent.relative_to(ROOT)}" for path in prompts), sep="\n")
-    return len(prompts)
+    for prompt in sorted(folder.glob("*/prompt.md")):
+        print(f"  open: {prompt.parent.relative_to(ROOT)}")
 
 
 def take(name: str) -> None:
     """Add every answer found under build/asks/`name`; drop entries that the notebook no longer asks for."""
     recording = Recording(RECORDINGS / f"{name}.json")
-    seen, cached = set(), set()
+    kept, seen, cached = {key(entry): entry for entry in recording.entries}, set(), set()
     asked = sorted((ASKS / name).glob("*/request.json"), key=lambda path: path.stat().st_mtime_ns)
-    computed = list((ASKS / name).glob("*/index.json"))
-    if len(computed) > _READABLE:
-        asked = [path for path in asked if path.parent / "index.json" not in computed]
-        recording.entries = [entry for entry in recording.entries if entry["origin"] != "index"]
+    if len(list((ASKS / name).glob("*/index.json"))) > _READABLE:
+        asked = [path for path in asked if not path.with_name("index.json").exists()]
+        kept = {found: entry for found, entry in kept.items() if entry["origin"] != "index"}
     for path in asked:
         request = json.loads(path.read_text(encoding="utf-8"))
         seen.add(key(request))
@@ -132,12 +133,11 @@ def take(name: str) -> None:
         entry = _entry(request, path.parent, in_cache=prefix in cached)
         cached.add(prefix)
         if entry and not (name.startswith("zh/") and entry["origin"] != "model"):  # the rest is as in English
-            recording.entries = [old for old in recording.entries if key(old) != key(entry)]
-            recording.entries.append(entry)
+            kept[key(entry)] = entry
             print(f"  taken: {entry['call']} ({entry['origin']})")
-    still_open = [path for path in (ASKS / name).glob("*/prompt.md") if not (path.parent / "reply.md").exists()]
-    if seen and not still_open:
-        recording.entries = [entry for entry in recording.entries if key(entry) in seen]
+    if seen and all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md")):
+        kept = {found: entry for found, entry in kept.items() if found in seen}
+    recording.entries = list(kept.values())
     save(recording, recording.path)
 
 
@@ -161,25 +161,15 @@ def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, A
     prompt = (folder / "prompt.md").read_text(encoding="utf-8")
     names = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.(png|jpeg|gif|webp)", path.name)]
     pictures = [image_tokens(path) for path in sorted(names, key=lambda path: int(path.stem))]
-    prefix = _before_cache_point(request["request"])
+    asked, prefix = request["request"], _before_cache_point(request["request"])
     kept = sum(pictures[: sum("image" in block for block in prefix)])
     kept += text_tokens("".join(block.get("text", "") for block in prefix))
     usage = {"inputTokens": text_tokens(prompt) + sum(pictures) - kept}
     if kept:
         usage |= {"cacheReadInputTokens": kept * in_cache, "cacheWriteInputTokens": kept * (not in_cache)}
-    _, _, limit, _ = messages_of(call, _reopened(request["request"]))
-    return {
-        "call": call,
-        "origin": "model",
-        "estimated": ["usage", "latency"],
-        "request": request["request"],
-        "body": _body(call, request["request"]["modelId"], cut(text, limit), text_tokens(text) > limit, usage),
-    }
-
-
-def _reopened(request: dict[str, Any]) -> dict[str, Any]:
-    """Canonical parameters with the JSON text of InvokeModel's body closed again."""
-    return {**request, "body": json.dumps(request["body"]["json"])} if "body" in request else request
+    _, _, limit, _ = messages_of(call, asked)
+    body = _body(call, asked["modelId"], cut(text, limit), text_tokens(text) > limit, usage)
+    return {"call": call, "origin": "model", "estimated": ["usage", "latency"], "request": asked, "body": body}
 
 
 def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int]) -> dict[str, Any]:
@@ -205,18 +195,11 @@ def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int])
             ]
             return {"events": events}
         case "InvokeModel":
-            return {
-                "json": {
-                    "id": "msg_bdrk_" + hashlib.sha256(text.encode()).hexdigest()[:24],
-                    "type": "message",
-                    "role": "assistant",
-                    "model": model.rpartition("anthropic.")[2],
-                    "content": [{"type": "text", "text": text}],
-                    "stop_reason": stop,
-                    "stop_sequence": None,
-                    "usage": {"input_tokens": usage["inputTokens"], "output_tokens": tokens_out},
-                }
-            }
+            head = {"id": "msg_bdrk_" + hashlib.sha256(text.encode()).hexdigest()[:24], "type": "message"}
+            head |= {"role": "assistant", "model": model.rpartition("anthropic.")[2]}
+            counts = {"input_tokens": usage["inputTokens"], "output_tokens": tokens_out}
+            ending = {"stop_reason": stop, "stop_sequence": None, "usage": counts}
+            return {"json": {**head, "content": [{"type": "text", "text": text}], **ending}}
     raise ValueError(f"no form of an answer is known for {call}")
 
 
@@ -227,18 +210,14 @@ def text_of(entry: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for part in [*parts, *(event["data"].get("delta", {}) for event in events)])
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["ask", "take"])
+    parser.add_argument("command", choices=(commands := {"ask": ask, "take": take}))
     parser.add_argument("notebook")
-    options = parser.parse_args(arguments)
-    if options.command == "take":
-        take(options.notebook)
-    else:
-        ask(options.notebook)
-    return 0
+    options = parser.parse_args()
+    commands[options.command](options.notebook)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

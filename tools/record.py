@@ -20,7 +20,7 @@ import nbformat
 from helpers.replay.recording import Recording
 from helpers.settings import settings
 from tests.loopback.rules import RULES
-from tools.notebooks import FOLDER, environment, execute, inside, lessons, write
+from tools.notebooks import EDITIONS, FOLDER, environment, execute, inside, lessons, write
 from tools.recorder import save
 from tools.run import line
 
@@ -38,7 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
     for path in paths:
         if path.resolve().parent == FOLDER / "solutions":
             parser.error(f"{path} has no recording of its own: record the lesson, then run `make outputs`.")
-    for path in paths:
         cost = _COST.search(nbformat.read(path, 4).cells[0].source)
         print(f"{path.stem}: live cost {cost[1].strip() if cost else 'unknown'}")
     if not options.yes and input("Record from your AWS account? Type yes: ").strip() != "yes":
@@ -48,17 +47,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def record(path: Path, only: str = "") -> int:
-    """Record one notebook and rewrite its outputs in replay; 0 if both runs went through."""
-    return collect(path, only) or rewrite(path)
+    """Record one notebook, then rewrite its outputs in replay, from the scrubbed file; 0 if both runs went through."""
+    if collect(path, only):
+        return 1
+    again = execute(path, environment())
+    print(line(again))
+    if not again.error:
+        write(again.notebook, path)
+    return int(bool(again.error))
 
 
-def collect(path: Path, only: str = "") -> int:
-    """The first pass: answers of the account into the recording; nothing that this run prints is kept."""
-    folder = settings().recordings_dir
+def collect(path: Path, only: str) -> int:
+    """Answers of the account into the recording; nothing that this run prints is kept. 1 if it stopped."""
+    edition = path.parent.name if path.parent.name in EDITIONS else ""
     preamble = inside(f"from tools import recorder; recorder.install({only!r})")
     live = execute(path, environment("live"), preamble=preamble)
     print(line(live))
-    for collected in folder.glob(f"{path.stem}.*new.json"):  # one; named after the variant, where there is one
+    # One; named after the variant, where there is one.
+    for collected in (settings().recordings_dir / edition).glob(f"{path.stem}.*new.json"):
         target = collected.with_name(collected.name.replace(".new.json", ".json"))
         if live.error:
             print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
@@ -85,15 +91,6 @@ def differences(recording: Recording) -> list[str]:
         elif refused and not says:
             lines.append(f"  {entry['call']} was refused, and no rule says so: {json.dumps(entry['body'])[:200]}")
     return lines or ["  nothing differs from tests/loopback/rules.py"]
-
-
-def rewrite(path: Path) -> int:
-    """The second pass: the outputs of the notebook, in replay, from the scrubbed file."""
-    again = execute(path, environment())
-    print(line(again))
-    if not again.error:
-        write(again.notebook, path)
-    return int(bool(again.error))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from helpers.knowledge_base.workshop import RECORDED_ID
 from helpers.replay.recording import Recording, key
@@ -29,15 +28,15 @@ LESSONS = ("03_create_knowledge_base", "99_clean_up")
 STORES = ("opensearch", "s3vectors")
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 DAY = "2026-11-22"
-# What differs from run to run: moments and request ids in moto's answers, the port of the stand-in.
-_MOMENT = re.compile(r"20\d\d-\d\d-\d\d(T|\s)\d\d:\d\d:\d\d(\.\d+)?Z?")
-_ENDPOINT = re.compile(r"http://127\.0\.0\.1:\d+/_aoss/\w+")
-COLLECTION = "https://workshopcollection00.us-east-1.aoss.amazonaws.com"
-_REQUEST = re.compile(r"<(RequestId|HostId)>[^<]*<")
+_STEADY = {  # what differs from run to run: moments and request ids in moto's answers, the port of the stand-in
+    r"20\d\d-\d\d-\d\d(T|\s)\d\d:\d\d:\d\d(\.\d+)?Z?": f"{DAY}T09:00:00Z",
+    r"http://127\.0\.0\.1:\d+/_aoss/\w+": "https://workshopcollection00.us-east-1.aoss.amazonaws.com",
+    r"<(RequestId|HostId)>[^<]*<": r"<\1>recorded<",
+}
 
 
-def main(target: Path = RECORDINGS) -> int:
-    """Record both lessons for both stores, in both editions, into `target`; 1 if a run failed or left something."""
+def main() -> int:
+    """Record both lessons for both stores, in both editions; 1 if a run failed or left something."""
     for edition, store in itertools.product(EDITIONS, STORES):
         with tempfile.TemporaryDirectory() as folder:
             outcomes, left, _ = run(store, Path(folder), edition)
@@ -47,7 +46,7 @@ def main(target: Path = RECORDINGS) -> int:
                 return 1
             for lesson in LESSONS:
                 fresh = Recording(Path(folder) / edition / f"{lesson}.{store}.new.json")
-                keep(fresh, target / edition / f"{lesson}.{store}.json")
+                keep(fresh, RECORDINGS / edition / f"{lesson}.{store}.json")
     return 0
 
 
@@ -80,20 +79,16 @@ def keep(fresh: Recording, path: Path) -> None:
     for entry in fresh.entries:
         found = entry["body"].get("json", {}).get("retrievalResults")  # an empty answer is the service's way
         entry["origin"] = "index" if found else "api-model"
-        entry["body"] = _steady(entry["body"])
+        text = json.dumps(entry["body"], ensure_ascii=False)
+        for changing, steady in _STEADY.items():
+            text = re.sub(changing, steady, text)
+        entry["body"] = json.loads(text)
     fresh.date = DAY
     if path.parent.name in EDITIONS[1:]:
         english = Recording(RECORDINGS / path.name).by_key
         fresh.entries = [each for each in fresh.entries if fresh.by_key[key(each)] != english.get(key(each))]
     if fresh.entries:
         save(fresh, path)
-
-
-def _steady(body: dict[str, Any]) -> dict[str, Any]:
-    text = _MOMENT.sub(f"{DAY}T09:00:00Z", json.dumps(body, ensure_ascii=False))
-    text = _ENDPOINT.sub(COLLECTION, text)
-    found: dict[str, Any] = json.loads(_REQUEST.sub(r"<\1>recorded<", text))
-    return found
 
 
 if __name__ == "__main__":

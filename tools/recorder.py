@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,13 @@ from botocore.response import StreamingBody
 
 from helpers import replay, workshop
 from helpers.language import WorkshopError
-from helpers.replay.opensearch import Send, answered_by
-from helpers.replay.recording import Json, Params, Recording, canonical, key, request_of
+from helpers.replay.recording import Json, Params, Recording, key, request_of
 from helpers.settings import settings
 from tools.scrub import scrub
 
 _KEPT_HEADERS = {"content-type", "etag", "x-amzn-errortype", "x-amz-bucket-region"}
 _SIGN_IN = re.compile(r"(sso|sso-oidc|signin|cognito-identity)\.|sts\.(?!GetCallerIdentity)")
-_STREAM = re.compile(r'"~stream (\d+)~"')
+_EVENT = re.compile(r'"~event (?:[^"\\]|\\.)*"')
 
 
 def install(only: str = "") -> None:
@@ -46,9 +46,8 @@ class Record(replay.Live):
         self.path.parent.mkdir(parents=True, exist_ok=True)  # the Chinese edition has a folder of its own
         _lock(self.path)
         self.path.unlink(missing_ok=True)  # of a run that was cut
-        self.recording = Recording(self.path)
-        self._old = Recording(folder / f"{name}.json") if only else None
-        self._only, self._stand_ins, self._secrets = only, dict[str, str](), tuple[str, ...]()
+        self.recording, self._old, self._only = Recording(self.path), Recording(folder / f"{name}.json"), only
+        self._stand_ins, self._secrets = dict[str, str](), tuple[str, ...]()
         self._local, self._saving = threading.local(), threading.Lock()
 
     def __str__(self) -> str:
@@ -65,123 +64,104 @@ class Record(replay.Live):
         session.register("before-parse", self._take_down)
 
     def connection(self) -> type:
-        return answered_by(self._sent)
+        return replay.answered_by(self._sent)
 
-    def _sent(self, call: str, params: Params, send: Send) -> dict[str, Json]:
+    def _sent(self, call: str, params: Params, send: Callable[[], Any]) -> dict[str, Json]:
         status, headers, text = send()
         kind = headers.get("content-type", "application/json")
         entry = {"call": call, "origin": "service", "request": request_of(params), "status": status}
         entry |= {"headers": {"content-type": kind}, "body": readable(kind, text.encode())}
-        self.keep(entry)
+        self._keep(self._named(entry))
         return entry
 
-    def keep(self, entry: dict[str, Json]) -> dict[str, Json]:
-        """Take down one answer and save the file."""
-        named = self._named(entry)
-        self.recording.add(named)
-        self._save()
-        return named
-
-    def _save(self) -> None:
+    def _keep(self, entry: dict[str, Json] | None = None) -> None:
+        """Save the file, with one entry more."""
         with self._saving:
+            if entry:
+                self.recording.add(entry)
             save(self.recording, self.path, self._secrets)
 
     def _named(self, entry: dict[str, Json]) -> dict[str, Json]:
-        text = json.dumps(entry)
+        text = scrub(json.dumps(entry), self._secrets)
         for name, kept in self._stand_ins.items():
             text = text.replace(name, kept)
-        found: dict[str, Json] = json.loads(scrub(text, self._secrets))
+        found: dict[str, Json] = json.loads(text)
+        return found
+
+    @property
+    def _pending(self) -> dict[str, dict[str, Json] | None]:
+        """The entries of the calls that this thread is in: signing in may call another service in between."""
+        self._local.__dict__.setdefault("pending", {})
+        found: dict[str, dict[str, Json] | None] = self._local.pending
         return found
 
     def _remember(self, event_name: str, params: Params, **_: Any) -> None:
-        # Signing in may call another service before the answer comes, and a file is read while it is sent.
-        kept = {name: canonical(it) if hasattr(it, "read") else it for name, it in params.items()}
-        self._pending()[event_name.partition(".")[2]] = (kept, None)
-
-    def _pending(self) -> dict[str, tuple[Params, dict[str, Json] | None]]:
-        if not hasattr(self._local, "pending"):
-            self._local.pending = {}
-        found: dict[str, tuple[Params, dict[str, Json] | None]] = self._local.pending
-        return found
+        call = event_name.partition(".")[2]
+        asked = request_of(request_of(params))  # twice: then digests are sorted too, as they stand in the files
+        self._pending[call] = self._named({"call": call, "origin": "service", "request": asked})
 
     def _answer_from_old(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
         """In a recording of some requests only: the old answer to each of the others, kept as it is."""
         call = event_name.partition(".")[2]
-        if self._old is None or call not in self._pending():
+        entry = self._pending[call]
+        if entry is None or "status" in entry or self._only in json.dumps(entry, ensure_ascii=False):
             return None
-        params, tried = self._pending()[call]
-        asked = self._named({"call": call, "request": request_of(params)})
-        if tried is not None or self._only in json.dumps(asked, ensure_ascii=False):
+        old = self._old.find(call, entry["request"])
+        if old is None:
             return None
-        entry = self._old.find(call, asked["request"])
-        if entry is None:
-            return None
-        if entry not in self.recording.entries:
-            self.keep(entry)
-        self._pending()[call] = (params, entry)
-        return replay.response(request.url, entry)
+        if old not in self.recording.entries:
+            self._keep(old)
+        self._pending[call] = None
+        return replay.response(request.url, old)
 
     def _take_down(self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
         call = event_name.partition(".")[2]
-        if _SIGN_IN.match(call):
-            return
-        params, entry = self._pending()[call]
-        if self._old is not None and entry in self._old.entries:
+        entry = self._pending[call]
+        if _SIGN_IN.match(call) or entry is None:
             return
         body = response_dict["body"]
         content = body if isinstance(body, bytes) else body.read()
         if operation_model.has_event_stream_output:
-            response_dict["body"] = replay.Body(content)
+            response_dict["body"] = replay.body(content)
         elif operation_model.has_streaming_output:
-            response_dict["body"] = StreamingBody(replay.Body(content), len(content))
+            response_dict["body"] = StreamingBody(replay.body(content), len(content))
         headers = {name.lower(): value for name, value in response_dict["headers"].items()}
         answer = {
             "status": response_dict["status_code"],
             "headers": {name: headers[name] for name in sorted(_KEPT_HEADERS & headers.keys())},
             "body": readable(headers.get("content-type", ""), content),
         }
-        if entry is None:
-            asked = {"call": call, "origin": "service", "request": request_of(params)}
-            self._pending()[call] = (params, self.keep({**asked, **answer}))
-        else:  # a retry of the same call: only its last answer counts
-            entry.update(self._named(answer))
-            self._save()
+        tried = "status" in entry  # a retry of the same call: only its last answer counts
+        entry.update(self._named(answer))
+        self._keep(None if tried else entry)
 
 
-_locks: dict[Path, Any] = {}  # open files that no other process can lock; a lock goes with its process
+_held: list[Any] = []  # open files; their locks go with this process
 
 
 def _lock(path: Path) -> None:
     """Keep other processes from recording into `path`; `WorkshopError` if one does."""
-    if path in _locks:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     file = Path(tempfile.gettempdir(), f"workshop-{name}.lock").open("w")  # noqa: SIM115 - held open on purpose
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
         told = f"Another process records this notebook ({path.name}): wait for it, or end it."
         raise WorkshopError(told) from error
-    _locks[path] = file
+    _held.append(file)
 
 
 def save(recording: Recording, path: Path, secrets: tuple[str, ...] = ()) -> None:
     """Write the whole file at once, sorted, scrubbed, an event a line: readers see the old file or the new."""
-    streams: list[str] = []
-
-    def with_stream_apart(entry: dict[str, Json]) -> dict[str, Json]:
-        if "events" not in entry["body"]:
-            return entry
-        lines = (json.dumps(event, ensure_ascii=False) for event in entry["body"]["events"])
-        streams.append("[\n     " + ",\n     ".join(lines) + "\n    ]")
-        return {**entry, "body": {"events": f"~stream {len(streams) - 1}~"}}
-
-    entries = [with_stream_apart(entry) for entry in sorted(recording.entries, key=key)]
+    entries = [dict(entry) for entry in sorted(recording.entries, key=key)]
+    for entry in (entry for entry in entries if "events" in entry["body"]):
+        marked = [f"~event {json.dumps(event, ensure_ascii=False)}" for event in entry["body"]["events"]]
+        entry["body"] = {"events": marked}
     head = {"notebook": path.name.partition(".json")[0].removesuffix(".new"), "date": recording.date}
     text = json.dumps({**head, "entries": entries}, ensure_ascii=False, indent=1)
-    text = scrub(_STREAM.sub(lambda found: streams[int(found[1])], text), secrets) + "\n"
+    text = _EVENT.sub(lambda found: json.loads(found[0]).removeprefix("~event "), text)
     beside = path.with_suffix(f".{os.getpid()}.part")
+    text = scrub(text, secrets) + "\n"
     beside.write_bytes(text.encode("utf-8", "backslashreplace"))  # half a character becomes \udXXX, as in JSON
     os.replace(beside, path)
 

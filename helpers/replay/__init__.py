@@ -1,19 +1,23 @@
 """Who answers the calls of a notebook: chosen once, asked by everything that calls AWS."""
 
-import io
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
+from functools import partial
+from io import BytesIO
 from typing import Any
 
 import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from urllib3 import HTTPResponse
 
 from helpers.language import N_, WorkshopError, say
 from helpers.replay.recording import Json, Params, Recording, raw, request_of
+from helpers.settings import ROOT, settings
 
+RETRIEVE = "bedrock-agent-runtime.Retrieve"
 ORIGINS = {
     "model": N_("{count} from a Claude model outside Amazon Bedrock"),
     "index": N_("{count} from the offline index over the PDFs"),
@@ -57,18 +61,17 @@ class Live:
 
 
 class Replay(Live):
-    """Answers from `recording`; where it has none, the operations in `computed` from a function.
-
-    With `fresh` the function comes first: the recording was made over other documents.
-    """
+    """Answers from the recording of a notebook; what it lacks of Retrieve, from the index over the PDFs."""
 
     offline = True
     attempts = 1  # a recorded error is shown, never slept on
     whose = N_("a Claude model outside Bedrock, one try each")
 
-    def __init__(self, recording: Recording, computed: dict[str, Callable[[Params], Json]], fresh: bool = False):
-        """`computed` maps "service.Operation" to a function from parameters to the JSON of the answer."""
-        self.recording, self.computed, self._fresh = recording, computed, fresh
+    def __init__(self, name: str):
+        """`name` is that of the recording; "zh/" before it is the Chinese edition, which shares what it lacks."""
+        folder, (edition, _, lesson) = settings().recordings_dir, name.rpartition("/")
+        self.recording = Recording(folder / f"{name}.json", folder / f"{lesson}.json" if edition else None)
+        self._own_documents = settings().letters_dir != ROOT / "data" / "letters" / edition
         self._asked = threading.local()  # the parameters of a call, on the thread that sends it
 
     def __str__(self) -> str:
@@ -84,8 +87,6 @@ class Replay(Live):
 
     def connection(self) -> type:
         """A connection class that is answered from the recording too."""
-        from helpers.replay.opensearch import answered_by
-
         return answered_by(lambda call, params, send: self.answer(call, params))
 
     def today(self) -> date:
@@ -98,9 +99,11 @@ class Replay(Live):
     def answer(self, call: str, params: Params) -> dict[str, Json]:
         """The entry that answers `call`; `RecordingMissing` when there is none."""
         asked = request_of(params)
-        entry = self.recording.find(call, asked, shared=call not in self.computed)  # others' documents, others' answers
-        if call in self.computed and (entry is None or self._fresh):
-            return {"origin": "index", "body": {"json": self.computed[call](params)}}
+        entry = self.recording.find(call, asked, shared=call != RETRIEVE)  # others' documents, others' answers
+        if call == RETRIEVE and (entry is None or self._own_documents):
+            from helpers.replay.index import open_index  # only here: a recorded lesson loads nothing of it
+
+            return {"origin": "index", "body": {"json": open_index(settings().letters_dir).retrieve(params)}}
         if entry is None:
             raise self.recording.missing(call, asked)
         return entry
@@ -118,23 +121,32 @@ def response(url: str, entry: dict[str, Json]) -> AWSResponse:
     headers = {"content-type": kind, **entry.get("headers", {}), "content-length": str(len(content))}
     if entry.get("estimated"):
         headers[_ESTIMATES] = ", ".join(entry["estimated"])
-    return AWSResponse(url, entry.get("status", 200), headers, Body(content))
+    return AWSResponse(url, entry.get("status", 200), headers, body(content))
 
 
-class Body(io.BytesIO):
-    """Bytes that botocore reads as if they came from urllib3."""
+def body(content: bytes) -> HTTPResponse:
+    """`content` as botocore reads it from a connection."""
+    return HTTPResponse(BytesIO(content), preload_content=False)
 
-    def stream(self, amt: int = 1024, decode_content: bool | None = None) -> Iterator[bytes]:
-        """Pieces of at most `amt` bytes."""
-        while piece := self.read(amt):
-            yield piece
 
-    def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
-        """At most `amt` bytes, or all that is left."""
-        return super().read(-1 if amt is None else amt)
+def answered_by(answer: Callable[[str, Params, Callable[[], Any]], dict[str, Json]]) -> type:
+    """A connection class of opensearch-py that asks `answer(call, params, send)` for the entry of each request.
 
-    def release_conn(self) -> None:
-        """Nothing to give back: there is no connection."""
+    `send()` sends the request, and gives status, headers and text of the answer; no status is an error there.
+    """
+    from opensearchpy import Urllib3HttpConnection
+
+    class Answered(Urllib3HttpConnection):
+        def perform_request(self, method: str, url: str, params: Any = None, body: Any = None, **more: Any) -> Any:  # type: ignore[override]
+            send = partial(super().perform_request, method, url, params, body, **more | {"ignore": range(1000)})
+            asked = {"path": url, "params": dict(params or {}), "body": body}
+            entry = answer(f"opensearch.{method}", asked, send)
+            status, text = entry["status"], raw(entry["body"])[1].decode()
+            if not 200 <= status < 300 and status not in (more.get("ignore") or ()):
+                self._raise_error(status, text, entry["headers"]["content-type"])
+            return status, entry["headers"], text
+
+    return Answered
 
 
 _active: Live | None = None

@@ -8,12 +8,12 @@ import hashlib
 import operator
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from helpers.language import WorkshopError, say
+from helpers.language import N_, WorkshopError, say
 from helpers.replay.chinese import english_words, synonyms
 
 BUCKET = "claude-workshop-letters"
@@ -33,8 +33,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lessThanOrEquals": operator.le,
     "in": lambda found, wanted: found in wanted,
     "notIn": lambda found, wanted: found not in wanted,
-    "startsWith": lambda found, wanted: bool(found.startswith(wanted)),
-    "stringContains": lambda found, wanted: wanted in found,
+    "startsWith": str.startswith,
+    "stringContains": operator.contains,
 }
 
 
@@ -44,8 +44,7 @@ class Index:
     def __init__(self, files: tuple[Path, ...], characters: int = CHARACTERS, overlap: int = OVERLAP) -> None:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_pipeline, make_union
-        from sklearn.preprocessing import Normalizer
+        from sklearn.preprocessing import FunctionTransformer
 
         common = {"sublinear_tf": True, "preprocessor": _plain, "max_features": FEATURES}
         word = rf"\w\w+|[{CJK}]"
@@ -57,14 +56,12 @@ class Index:
         self._hits = [_hit(*each) for file in files for each in self._passages(file) if self._known(each[2])]
         if not self._hits:
             return
-        self._words = make_pipeline(make_union(words, letters), Normalizer(copy=False))
-        self._by_words = self._words.fit_transform([hit["content"]["text"] for hit in self._hits])
+        self._vectorizers, texts = (words, letters), [hit["content"]["text"] for hit in self._hits]
+        self._by_words = _joined(each.fit_transform(texts) for each in self._vectorizers)
         fitted = self._by_words[:: -(-len(self._hits) // FITTED)]
-        if len(self._hits) == 1:  # one passage spans no space
-            self._meaning = Normalizer().fit(fitted)
-        else:
-            svd = TruncatedSVD(min(DIMENSIONS, fitted.shape[0] - 1), algorithm="arpack", random_state=0)
-            self._meaning = make_pipeline(svd, Normalizer()).fit(fitted)
+        svd = TruncatedSVD(min(DIMENSIONS, fitted.shape[0] - 1), algorithm="arpack", random_state=0)
+        as_it_is = FunctionTransformer()  # one passage spans no space
+        self._meaning = (svd if len(self._hits) > 1 else as_it_is).fit(fitted)
         self._by_meaning = self._meaning.transform(self._by_words)
 
     def retrieve(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -74,12 +71,11 @@ class Index:
         in the latent space (Deerwester et al. 1990). HYBRID, the default: the mean of that and of the cosine of
         their tf-idf.
         """
-        question, first = params["retrievalQuery"].get("text"), str(params.get("nextToken") or 0)
-        settings = dict((params.get("retrievalConfiguration") or {}).get("vectorSearchConfiguration") or {})
+        question, first = params["retrievalQuery"].get("text"), params.get("nextToken", "0")
+        settings = dict(params.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {}))
         count, kind = settings.pop("numberOfResults", 5), settings.pop("overrideSearchType", "HYBRID")
         wanted = settings.pop("filter", None)
-        others = settings.keys() | (params.keys() & {"guardrailConfiguration", "userContext"})
-        if others:
+        if others := settings.keys() | (params.keys() & {"guardrailConfiguration", "userContext"}):
             raise WorkshopError("The offline index has no {names}: leave it out, or go live.", names=", ".join(others))
         fits = isinstance(question, str) and 1 <= count <= 100 and first.isdecimal()
         if not (fits and kind in ("HYBRID", "SEMANTIC")):
@@ -87,25 +83,26 @@ class Index:
                 "Give a question as text, numberOfResults 1 to 100, overrideSearchType HYBRID or SEMANTIC, "
                 "a nextToken as it came."
             )
-        scores = enumerate(self._scores(question, kind))
-        ranked = sorted((-score, number) for number, score in scores if score > 0)
-        found = [self._hits[number] | {"score": -score} for score, number in ranked]
+        scored = zip(self._hits, self._scores(question, kind), strict=True)
+        found = [hit | {"score": score} for hit, score in scored if score > 0]
         found = [hit for hit in found if wanted is None or _matches(wanted, hit["metadata"])]
+        found.sort(key=lambda hit: -hit["score"])
         end = int(first) + count
         more = {"nextToken": str(end)} if end < len(found) else {}
         return {"retrievalResults": found[int(first) : end]} | more
 
     def _scores(self, question: str, kind: str) -> list[float]:
         """A score for each passage, rounded so that it is the same on every machine."""
+        from sklearn.metrics.pairwise import cosine_similarity
+
         if not self._hits:
             return []
         said, others = f"{question} {english_words(question)}", synonyms(self._known(question))
-        asked = self._words.transform([said]) + self._words.transform([others]) / 2
-        asked = asked / (asked.power(2).sum() ** 0.5 or 1.0)
-        cosines = self._meaning.transform(asked) @ self._by_meaning.T
-        scores = (cosines if len(self._hits) > 1 else cosines.toarray())[0]
+        asked, beside = (_joined(each.transform([text]) for each in self._vectorizers) for text in (said, others))
+        asked += beside / 2
+        scores = cosine_similarity(self._meaning.transform(asked), self._by_meaning)[0]
         if kind == "HYBRID":
-            scores = (scores + (asked @ self._by_words.T).toarray()[0]) / 2
+            scores = (scores + cosine_similarity(asked, self._by_words)[0]) / 2
         return [min(round(float(score), 4), 1.0) for score in scores]
 
     def _passages(self, file: Path) -> Iterator[tuple[str, int, str]]:
@@ -133,9 +130,8 @@ def open_index(folder: Path) -> Index:
     """The index of the PDFs in `folder`, built once, and again when one of them has changed."""
     files = [file for file in folder.glob("[!.]*") if file.suffix.lower() == ".pdf" and file.exists()]
     if not files:
-        raise WorkshopError(
-            "There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.", folder=folder
-        )
+        told = N_("There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.")
+        raise WorkshopError(told, folder=folder)
     files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
     return _built(tuple(files), tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
@@ -143,6 +139,14 @@ def open_index(folder: Path) -> Index:
 @lru_cache(maxsize=2)
 def _built(files: tuple[Path, ...], changed: tuple[tuple[int, int], ...]) -> Index:
     return Index(files)
+
+
+def _joined(parts: Iterable[Any]) -> Any:
+    """Rows of tf-idf side by side, each of length 1. scikit-learn's FeatureUnion warns when threads use it at once."""
+    from scipy.sparse import hstack
+    from sklearn.preprocessing import normalize
+
+    return normalize(hstack(list(parts), format="csr"), copy=False)
 
 
 def _length(text: str) -> int:
@@ -180,15 +184,12 @@ def _matches(wanted: dict[str, Any], metadata: dict[str, Any]) -> bool:
     if name in ("andAll", "orAll"):
         return (all if name == "andAll" else any)(_matches(part, metadata) for part in value)
     if name not in _OPERATORS:
-        known = ", ".join(["andAll", "orAll", *_OPERATORS])
-        raise WorkshopError(
-            "A filter has one operator, here: {name}. Offline there are {known}.", name=name, known=known
-        )
+        told = N_("A filter has one operator, here: {name}. Offline there are {known}.")
+        raise WorkshopError(told, name=name, known=", ".join(["andAll", "orAll", *_OPERATORS]))
     if value["key"] not in metadata:
         return name in ("notEquals", "notIn")
     try:
         return _OPERATORS[name](metadata[value["key"]], value["value"])
-    except (TypeError, AttributeError) as error:
-        raise WorkshopError(
-            "The filter compares {name} with a wrong type: {error}", name=value["key"], error=error
-        ) from error
+    except TypeError as error:
+        told = N_("The filter compares {name} with a wrong type: {error}")
+        raise WorkshopError(told, name=value["key"], error=error) from error

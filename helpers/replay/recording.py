@@ -9,6 +9,7 @@ import struct
 import threading
 from collections import Counter, defaultdict
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,9 @@ class Recording:
             for entry in stored.get("entries", []):
                 self.add({**entry, "call": entry["call"], "request": entry["request"], "body": entry["body"]})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            told = N_("{file} is not a recording ({problem}). Restore it: git checkout {name}.")
             problem = f"{type(error).__name__}: {error}"
-            raise WorkshopError(
-                "{file} is not a recording ({problem}). Restore it: git checkout {name}.",
-                file=path,
-                problem=problem,
-                name=path.name,
-            ) from error
+            raise WorkshopError(told, file=path, problem=problem, name=path.name) from error
         if self.shared and not self.entries:
             self.date = self.shared.date
 
@@ -69,40 +66,42 @@ class Recording:
         return self.entries + [entry for entry in shared if not _SPOKEN.match(entry["call"])]
 
     def find(self, call: str, request: Json, shared: bool = True) -> dict[str, Json] | None:
-        """The n-th entry for the n-th same request; the last one repeats, as polling needs. One of its own, or else
-        (if `shared`) of the English edition.
+        """The n-th entry for the n-th same request; the last one repeats, as polling needs.
+
+        One of its own, or else (if `shared`) of the English edition.
         """
         wanted = key({"call": call, "request": request})
         with self._lock:
-            found = self.by_key.get(wanted)
             number = self._asked[wanted]
             self._asked[wanted] += 1
-        if not found and shared and self.shared:
-            return self.shared.find(call, request)
+        others = self.shared.by_key if shared and self.shared else {}
+        found = self.by_key.get(wanted) or others.get(wanted)
         return found[min(number, len(found) - 1)] if found else None
 
     def missing(self, call: str, request: Json) -> RecordingMissing:
         """The error for a request without an entry: where the nearest one differs, what there is, the ways on."""
         entries = self.entries + (self.shared.entries if self.shared else [])
-        now, others = _text(request), [entry["request"] for entry in entries if entry["call"] == call]
+        others = [entry["request"] for entry in entries if entry["call"] == call]
         if not others:
             none = say("There is no recorded answer to {call} in {file}.", call=call, file=self.path.name)
             return RecordingMissing(f"{none} {say(_WAYS_ON)}")
+        now = _text(request)
         near = max(map(_text, others), key=lambda other: _alike(other, now))
         start = _alike(near, now)
         recorded, changed = (repr(text[max(0, start - 20) : start + 40])[1:-1] for text in (near, now))
-        asked, told = _in_short(request), [each for each in map(_in_short, others) if each[1]]
-        same = [
-            say("the same, with the system prompt …{rules}", rules=rules[-90:])
-            for rules, words in told
-            if words == asked[1]
-        ]
-        choice = list(dict.fromkeys((same if asked not in told else []) + [words for _, words in told]))
+        rules, words = _in_short(request)
+        told = [each for each in map(_in_short, others) if each[1]]
+        choice = [each[1] for each in told]
+        if (rules, words) not in told:
+            same = [each[0][-90:] for each in told if each[1] == words]
+            choice = [say("the same, with the system prompt …{rules}", rules=each) for each in same] + choice
+        choice = list(dict.fromkeys(choice))
         lines = [
             say("There is no recorded answer to this {call}.", call=call),
             say("The nearest request differs here:"),
+            say("  recorded: …{text}…", text=recorded),
+            say("  now:      …{text}…", text=changed),
         ]
-        lines += [say("  recorded: …{text}…", text=recorded), say("  now:      …{text}…", text=changed)]
         lines += [say("Recorded for this call:")] * bool(choice) + [f"  - {each}" for each in choice[:_SHOWN]]
         lines += [say("  and {count} more", count=len(choice) - _SHOWN)] * (len(choice) > _SHOWN)
         return RecordingMissing("\n".join([*lines, say(_WAYS_ON)]))
@@ -124,9 +123,8 @@ def canonical(value: Any) -> Json:
         return {str(name): canonical(value[name]) for name in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
-    if hasattr(value, "read") and hasattr(value, "seek"):
-        start = value.tell()
-        content = value.read()
+    if hasattr(value, "read"):  # a file, which botocore sends afterwards
+        start, content = value.tell(), value.read()
         value.seek(start)
         return canonical(content)
     if isinstance(value, bytes | bytearray):
@@ -159,23 +157,17 @@ def raw(body: dict[str, Json]) -> tuple[str, bytes]:
 
 
 def _event(event: dict[str, Json]) -> bytes:
-    data = event["data"]
-    if "chunk" in data:  # InvokeModelWithResponseStream wraps its JSON in base64
-        data = {"bytes": base64.b64encode(json.dumps(data["chunk"]).encode()).decode()}
-    kind = "exception" if "exception" in event else "event"
-    headers = {f":{kind}-type": event[kind], ":content-type": "application/json", ":message-type": kind}
-    return message(headers, json.dumps(data).encode())
-
-
-def message(headers: dict[str, str], payload: bytes) -> bytes:
-    """One message of application/vnd.amazon.eventstream with string headers.
+    """One message of application/vnd.amazon.eventstream.
 
     Layout: https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html
     """
-    pairs = ((name.encode(), value.encode()) for name, value in headers.items())
-    head = b"".join(
-        struct.pack(">B", len(name)) + name + struct.pack(">BH", 7, len(value)) + value for name, value in pairs
-    )
+    data, kind = event["data"], "exception" if "exception" in event else "event"
+    if "chunk" in data:  # InvokeModelWithResponseStream wraps its JSON in base64
+        data = {"bytes": base64.b64encode(json.dumps(data["chunk"]).encode()).decode()}
+    headers = {f":{kind}-type": event[kind], ":content-type": "application/json", ":message-type": kind}
+    head, payload = b"", json.dumps(data).encode()
+    for name, value in ((name.encode(), value.encode()) for name, value in headers.items()):
+        head += struct.pack(">B", len(name)) + name + struct.pack(">BH", 7, len(value)) + value  # 7: a string
     prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
     prelude += struct.pack(">I", binascii.crc32(prelude))
     return prelude + head + payload + struct.pack(">I", binascii.crc32(prelude + head + payload))
@@ -187,8 +179,7 @@ def _text(request: Json) -> str:
 
 def _alike(one: str, other: str) -> int:
     """Characters from the beginning that both have."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _in_short(request: Json) -> tuple[str, str]:

@@ -43,9 +43,9 @@ class Server(replay.Replay):
 
     attempts = 8
 
-    def __init__(self, *args: Any, **named: Any):
+    def __init__(self, name: str):
         """As `Replay`; `WorkshopError` where a setting is missing, or the key would travel unencrypted."""
-        super().__init__(*args, **named)
+        super().__init__(name)
         self.url, self._model = settings().server_url.rstrip("/").removesuffix("/v1"), settings().server_model
         key, address = settings().server_key.get_secret_value(), urlsplit(self.url)
         near = address.hostname in ("localhost", "127.0.0.1", "::1")
