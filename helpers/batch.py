@@ -1,7 +1,6 @@
 """Many calls at a time, and nothing that was answered is asked again."""
 
 import contextlib
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -31,8 +30,7 @@ class Results(dict[Any, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.failed: dict[Any, BaseException] = {}
-        self.under_way: dict[Any, threading.Event] = {}  # set when the answer is there, or will not come
-        self.lock = threading.Lock()
+        self.workers: list[threading.Event] = []  # of the last run, each set when its worker has ended
 
 
 def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, at_most: int = 4) -> Results:
@@ -46,31 +44,32 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     if at_most < 1:
         raise WorkshopError("at_most is {at_most}: at least one call must be in flight.", at_most=at_most)
     wanted = list(dict.fromkeys(items))
-    waiting = deque(item for item in wanted if item not in results)
-    done = queue.SimpleQueue[bool]()  # True: one more item; False: one worker less
-    results.failed.clear()
     bar = Bar(len(wanted))  # type: ignore[no-untyped-call]
     bar.display()  # type: ignore[no-untyped-call]
-    bar.progress = len(wanted) - len(waiting)
-    workers = min(at_most, len(waiting))
+    for ended in results.workers:  # what an interrupted run has in flight is paid for, and not asked again
+        ended.wait()
+    results.workers.clear()
+    results.failed.clear()
+    waiting = deque(item for item in wanted if item not in results)
     try:
-        for _ in range(workers):
-            # A daemon: a kernel that is told to end does not wait for an answer on its way.
-            threading.Thread(target=_work, args=(function, waiting, results, done), daemon=True).start()
-        while workers:
-            workers -= not done.get()
+        for _ in range(min(at_most, len(waiting))):
+            ended = threading.Event()
+            # A daemon, as no pool has: a kernel that is told to end does not wait for an answer on its way.
+            threading.Thread(target=_work, args=(function, waiting, results, ended), daemon=True).start()
+            results.workers.append(ended)
+        over = False
+        while not over:
+            over = all(ended.wait(0.1) for ended in results.workers)
             bar.progress = sum(item in results for item in wanted)
     finally:
         waiting.clear()
         _report(wanted, results)
-    for error in results.failed.values():
-        if _ends_all(error):
+    for error in sorted(results.failed.values(), key=_ends_all, reverse=True):
+        if _ends_all(error) or not any(item in results for item in wanted):
             raise error
-    if results.failed and not any(item in results for item in wanted):
-        raise next(iter(results.failed.values()))
-    ordered = {item: results[item] for item in [*wanted, *results] if item in results}
-    results.clear()
-    results.update(ordered)
+    for item in dict.fromkeys([*wanted, *results]):  # in the order of `items`, not in that of the answers
+        if item in results:
+            results[item] = results.pop(item)
     return results
 
 
@@ -83,34 +82,18 @@ def counted(results: Results, items: Collection[Any]) -> str:
     return f" {told}"
 
 
-def _work(function: Callable[[Any], Any], waiting: deque[Any], results: Results, done: Any) -> None:
-    """Ask for one item after the other, until none waits; each is asked once, by whichever run comes first."""
+def _work(function: Callable[[Any], Any], waiting: deque[Any], results: Results, ended: threading.Event) -> None:
+    """Ask for one item after the other, until none waits."""
     while waiting:
         with contextlib.suppress(IndexError):  # another worker was faster
-            _ask(function, waiting.popleft(), waiting, results)
-            done.put(True)
-    done.put(False)
-
-
-def _ask(function: Callable[[Any], Any], item: Any, waiting: deque[Any], results: Results) -> None:
-    with results.lock:
-        elsewhere = results.under_way.get(item)
-        if elsewhere is None and item not in results:
-            results.under_way[item] = answered = threading.Event()
-        elif elsewhere is None:
-            return
-    if elsewhere:
-        elsewhere.wait()
-        return
-    try:
-        results[item] = function(item)
-    except BaseException as error:
-        results.failed[item] = error
-        if _ends_all(error):
-            waiting.clear()  # what is in flight is paid for, and still comes
-    with results.lock:
-        del results.under_way[item]
-    answered.set()
+            item = waiting.popleft()
+            try:
+                results[item] = function(item)
+            except BaseException as error:
+                results.failed[item] = error
+                if _ends_all(error):
+                    waiting.clear()  # what is in flight is paid for, and still comes
+    ended.set()
 
 
 def _ends_all(error: BaseException) -> bool:

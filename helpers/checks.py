@@ -1,9 +1,8 @@
 """Can this learner go on? One row a question, each either ok or with what to do next."""
 
 import re
-import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,9 +11,6 @@ from helpers import clients, models, retrieval
 from helpers.explain import explain
 from helpers.language import N_, WorkshopError, say
 from helpers.settings import ROOT, settings
-
-PYTHON = (3, 11)
-_PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)", re.MULTILINE)
 
 
 class Row(NamedTuple):
@@ -29,7 +25,12 @@ def offline() -> list[Row]:
     """What every learner needs, account or not."""
     what = {"replay": say("recorded answers, no account, no cost"), "live": say("your account, costs money")}
     what["server"] = say("a server of your choice answers in place of Claude")
-    return [_python(), _packages(), _documents(), Row(N_("mode"), f"{settings().mode}: {what[settings().mode]}")]
+    return [
+        Row("Python", say("3.11 or newer")),  # no older one gets as far as this: `make setup` and the imports refuse it
+        Row(N_("packages"), *_packages()),
+        Row(N_("documents"), *_documents()),
+        Row(N_("mode"), f"{settings().mode}: {what[settings().mode]}"),
+    ]
 
 
 def live() -> list[Row]:
@@ -37,19 +38,19 @@ def live() -> list[Row]:
 
     In mode server: what the lessons need of the server. In replay nothing is asked.
     """
-    checks: dict[str, Callable[[], tuple[str, str, str]]] = {}
+    checks: dict[str, Callable[[], tuple[str, str]]] = {}
     if settings().mode == "server":
         from helpers.server.checks import CHECKS
 
         checks = CHECKS
     elif settings().mode == "live":
-        checks = {"region": lambda: Row(N_("region"), clients.region()), "identity": _identity, N_("form"): _form}
-        checks |= {"model": lambda: Row(N_("model"), str(models.resolve())), N_("access"): _access}
-        checks["knowledge base"] = _knowledge_base
+        checks = {N_("region"): lambda: (clients.region(), ""), N_("identity"): _identity, N_("Anthropic form"): _form}
+        checks |= {N_("model"): lambda: (str(models.resolve()), ""), N_("model access"): _access}
+        checks[N_("knowledge base")] = _knowledge_base
     rows: list[Row] = []
     for name, check in checks.items():
         try:
-            rows.append(Row(*check()))
+            rows.append(Row(name, *check()))
         except (BotoCoreError, ClientError, WorkshopError, ValueError) as error:
             rows.append(Row(name, say("not ok"), str(explain(error) or error).replace("\n", " ")))
             if name in ("region", "identity", "answer"):
@@ -64,64 +65,51 @@ def table(rows: list[Row]) -> str:
     return "\n".join([say("| | found | ok, or what to do |"), "|---|---|---|", *lines])
 
 
-def _python() -> Row:
-    if sys.version_info < PYTHON:
-        now = ".".join(map(str, sys.version_info[:3]))
-        return Row("Python", now, say("install Python 3.11 or newer, then `make clean setup PYTHON=python3.12`"))
-    return Row("Python", say("3.11 or newer"))
-
-
-def _packages() -> Row:
-    lock = dict(_PINNED.findall((ROOT / "requirements.lock").read_text(encoding="utf-8")))
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    direct = [line.partition("==")[0] for line in lines if "==" in line and line[0] != "#"]
-    wrong = [
-        say("{package} {installed} (lock: {locked})", package=name, installed=_installed(name), locked=lock[name])
-        for name in direct
-        if _installed(name) != lock[name]
-    ]
+def _packages() -> tuple[str, str]:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
+    asked = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    direct = re.findall(r"^([a-z0-9-]+)==", asked, re.MULTILINE)
+    wrong = []
+    for name in direct:
+        installed = next((each.version for each in distributions(name=name)), say("missing"))
+        if installed != locked[name]:
+            names = {"package": name, "installed": installed, "locked": locked[name]}
+            wrong.append(say("{package} {installed} (lock: {locked})", **names))
     if wrong:
-        return Row("packages", "; ".join(wrong), say("`make setup`, then choose the kernel of .venv"))
-    return Row(N_("packages"), say("{count} as in requirements.lock", count=len(direct)))
+        return "; ".join(wrong), say("`make setup`, then choose the kernel of .venv")
+    return say("{count} as in requirements.lock", count=len(direct)), ""
 
 
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return say("missing")
-
-
-def _documents() -> Row:
+def _documents() -> tuple[str, str]:
     from helpers.replay.index import open_index
 
     try:
         index = open_index(settings().letters_dir)
     except WorkshopError as error:
-        return Row("documents", say("no PDF"), str(error))
+        return say("no PDF"), str(error)
     skipped = index.skipped.items()
     left_out = "; ".join(say("{name} is left out: {reason}", name=name, reason=reason) for name, reason in skipped)
-    count = len(list(settings().letters_dir.glob("*.pdf")))
-    return Row(N_("documents"), say("{count} PDFs to ask", count=count), left_out)
+    return say("{count} PDFs to ask", count=len(list(settings().letters_dir.glob("*.pdf")))), left_out
 
 
-def _identity() -> Row:
+def _identity() -> tuple[str, str]:
     account = clients.client("sts").get_caller_identity()["Account"]
-    return Row(N_("identity"), say("account ending in {digits}", digits=account[-4:]))
+    return say("account ending in {digits}", digits=account[-4:]), ""
 
 
-def _form() -> Row:
+def _form() -> tuple[str, str]:
     try:
         clients.client("bedrock").get_use_case_for_model_access()
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
         to_do = say("Bedrock console, Model catalog, any Claude model: *Submit use case details*, then wait")
-        return Row("Anthropic form", say("not submitted"), to_do)
-    return Row(N_("Anthropic form"), say("submitted"))
+        return say("not submitted"), to_do
+    return say("submitted"), ""
 
 
-def _access() -> Row:
+def _access() -> tuple[str, str]:
     bare = "anthropic." + models.resolve().id.rpartition("anthropic.")[2]
     state = clients.client("bedrock").get_foundation_model_availability(modelId=bare)
     agreement = state["agreementAvailability"]["status"]
@@ -132,16 +120,12 @@ def _access() -> Row:
         "region": state["regionAvailability"] == "AVAILABLE",
     }
     if missing := ", ".join(say(name) for name, is_met in conditions.items() if not is_met):
-        to_do = say("attach data/policies/learner.json, or ask your admin")
-        return Row("model access", say("no: {missing}", missing=missing), to_do)
-    if agreement == "AVAILABLE":
-        return Row("model access", say("granted"))
+        return say("no: {missing}", missing=missing), say("attach data/policies/learner.json, or ask your admin")
     # Before the first call of a model in an account there may be none; the call itself accepts it.
-    return Row(N_("model access"), say("granted; the first call accepts the agreement"))
+    return say("granted") if agreement == "AVAILABLE" else say("granted; the first call accepts the agreement"), ""
 
 
-def _knowledge_base() -> Row:
+def _knowledge_base() -> tuple[str, str]:
     found = clients.client("bedrock-agent").get_knowledge_base(knowledgeBaseId=retrieval.knowledge_base_id())
     name, state = found["knowledgeBase"]["name"], found["knowledgeBase"]["status"]
-    to_do = "" if state == "ACTIVE" else say("wait, or look at it in the Bedrock console")
-    return Row("knowledge base", f"{name}: {state.lower()}", to_do)
+    return f"{name}: {state.lower()}", "" if state == "ACTIVE" else say("wait, or look at it in the Bedrock console")

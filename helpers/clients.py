@@ -29,7 +29,7 @@ def client(service: str) -> Any:
 
 @lru_cache(maxsize=32)
 def _client(of: boto3.Session, service: str) -> Any:
-    return of.client(service, config=_config())
+    return of.client(service)
 
 
 def session() -> boto3.Session:
@@ -54,15 +54,15 @@ def _try_again(
 ) -> float | bool | None:
     """Seconds until the next attempt; False for none; None leaves it to botocore.
 
-    A quota is a bucket that fills steadily: short waits use all of it, where botocore's, which double up to 20
-    seconds, leave much unused (`make bench`).
+    A quota is a bucket that fills steadily: waits that grow slowly, to a second, use all of it, where botocore's,
+    which double up to 20 seconds, leave much unused (`make bench`).
     """
     error = (response[1] if response else {}).get("Error", {})
     if isinstance(caught_exception, ReadTimeoutError) or "per day" in error.get("Message", ""):
         return False  # ten minutes have passed and it would be billed again; or none helps before tomorrow
     if error.get("Code") != "ThrottlingException":
         return None
-    return random.uniform(0.5, 1) * min(1.0, 0.1 * 2**attempts) if attempts < THROTTLED else False
+    return random.uniform(0.5, 1) * min(1.0, 0.2 + 0.05 * attempts) if attempts < THROTTLED else False
 
 
 def _refuse_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
@@ -95,12 +95,9 @@ def _config() -> Config:
 
 def _isolated_session() -> botocore.session.Session:
     """A session that reads no environment variable, no file and no instance metadata."""
-    variables = {
-        name: (in_file, None, default, convert)
-        for name, (in_file, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
-    }
-    for name in ("config_file", "credentials_file"):
-        variables[name] = (None, None, os.devnull, None)
+    known = BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    variables = {name: (None, None, default, convert) for name, (_, _, default, convert) in known}
+    variables |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     variables["ignore_configured_endpoint_urls"] = (None, None, True, None)
     core = botocore.session.Session(session_vars=variables)
     core.set_credentials("replay", "replay")

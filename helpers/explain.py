@@ -17,6 +17,7 @@ from helpers.language import WorkshopError, say
 from helpers.models import alias_of
 from helpers.settings import ROOT
 
+_CELL = re.compile(r"ipykernel_|^<ipython-input")  # the file of a notebook's own code
 WORDS = tomllib.loads((ROOT / "data" / "words" / "failures.toml").read_text(encoding="utf-8"))
 
 
@@ -77,15 +78,11 @@ def _odd(error: BaseException) -> str:
         "garbled": (isinstance(error, KeyError) and last.endswith(os.path.join("botocore", "parsers.py")))
         or document[:1] in ("", "<"),
         # next() over the parts of an answer without the one wanted; pydantic's word for half an answer
-        "cut": (isinstance(error, StopIteration) and _is_cell(last)) or "Invalid JSON: EOF" in text,
+        "cut": (isinstance(error, StopIteration) and _CELL.search(last)) or "Invalid JSON: EOF" in text,
         "endpoint": text.startswith("Invalid endpoint"),
         "key": "Invalid header value" in text,
     }
     return next((str(WORDS["odd"][name]) for name, fits in tells.items() if fits), "")
-
-
-def _is_cell(filename: str) -> bool:
-    return "ipykernel_" in filename or filename.startswith("<ipython-input")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -95,7 +92,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         frames = traceback.extract_tb(error.__traceback__)
         # Libraries wrap errors with or without `from`; an error in a learner's own `except` is another matter.
-        own = error.__suppress_context__ or (frames and _is_cell(frames[-1].filename))
+        own = error.__suppress_context__ or (frames and _CELL.search(frames[-1].filename))
         error = error.__cause__ or (None if own else error.__context__)
 
 
@@ -106,7 +103,7 @@ def show(shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_
         shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
         return
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # for %tb and %debug
-    cell = next((frame for frame in traceback.extract_tb(trace) if _is_cell(frame.filename)), None)
+    cell = next((frame for frame in traceback.extract_tb(trace) if _CELL.search(frame.filename)), None)
     place = say("In line {line} of the cell: {code}", line=cell.lineno, code=cell.line) + "\n" if cell else ""
     more = say("(%tb shows the whole traceback.)")
     shell._showtraceback(type(told), told, [f"CallFailed: {told}", f"{place}{more}"])

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from helpers import clients, replay
-from helpers.language import WorkshopError, say
+from helpers.language import N_, WorkshopError, say
 from helpers.settings import ROOT, settings
 
 FACTS = tomllib.loads((ROOT / "data" / "models.toml").read_text(encoding="utf-8"))
@@ -85,12 +85,10 @@ class Model:
             count += sum(cached)
             return say("{count:,} tokens in, {said:,} out, counted by {who}", count=count, said=said, who=self.whose)
         price = f"${self.cost(usage):.4f}" if self.alias in PRICES else say("no price known")
-        line = {"count": count, "said": said, "price": price, "date": FACTS["prices"]["date"]}
+        line = N_("{count:,} tokens in, {said:,} out: {price} (prices of {date})")
         if replay.estimated(response):
-            return say(
-                "{count:,} tokens in, {said:,} out: {price} (prices of {date}; token counts are estimates)", **line
-            )
-        return say("{count:,} tokens in, {said:,} out: {price} (prices of {date})", **line)
+            line = N_("{count:,} tokens in, {said:,} out: {price} (prices of {date}; token counts are estimates)")
+        return say(line, count=count, said=said, price=price, date=FACTS["prices"]["date"])
 
     def __str__(self) -> str:
         """One line for a set-up cell."""
@@ -119,49 +117,39 @@ def resolve(alias: str = "") -> Model:
 
     Raises `WorkshopError` when it reached its end of life or is not offered here, and names one to use.
     """
-    wanted = alias_of(alias or settings().model)
-    life, profiles, on_demand = _offered()
-    usable = [name for name in life if name in profiles and life[name].get("status") == "ACTIVE"]
-    listed_end = life.get(wanted, {}).get("endOfLifeTime")
-    ends = FACTS["ended"].get(wanted) or (listed_end.date() if listed_end else None)
+    wanted, where = alias_of(alias or settings().model), settings().geography
+    life, ids = _offered()
+    own = [each for each in ids if alias_of(each) == wanted]
+    usable = [name for name in life if life[name].get("status") == "ACTIVE" and name in map(alias_of, ids)]
+    listed = life.get(wanted, {})
+    ends = FACTS["ended"].get(wanted) or (listed["endOfLifeTime"].date() if "endOfLifeTime" in listed else None)
     if ends and ends <= replay.active().today():
         over = say("{model} reached its end of life on {date}.", model=wanted, date=ends)
         raise WorkshopError(f"{over} {_instead(wanted, usable)}")
-    own = profiles.get(wanted) or on_demand.get(wanted)
     if not own:
         none = say("No model or inference profile {model!r} in {region}.", model=wanted, region=clients.region())
         raise WorkshopError(f"{none} {_instead(wanted, usable)}")
-    where = settings().geography
-    if where != "global" and not any(name.startswith(where + ".") for name in own):
-        offered = sorted({name.partition(".")[0] for name in own if not name.startswith("anthropic.")})
+    if where != "global" and not any(each.startswith(where + ".") for each in own):
+        offered = sorted({each.partition(".")[0] for each in own} - {"anthropic"})
         told = {"model": wanted, "where": where, "region": clients.region(), "there": ", ".join(offered) or say("none")}
         raise WorkshopError(
             "{model} has no profile that keeps requests in {where!r} (WORKSHOP_GEOGRAPHY); offered in {region}: "
             "{there}. Choose one of those, or another model.",
             **told,
         )
-    status = life.get(wanted, {}).get("status", "ACTIVE")
-    return Model(wanted, min(own, key=_preference), status, ends, served=settings().mode == "server")
+    rank = {"anthropic": 3, "global": 2, where: 0}  # others 1; a bare id, which is called on demand, comes last
+    best = min(own, key=lambda each: (rank.get(each.partition(".")[0], 1), each))
+    return Model(wanted, best, listed.get("status", "ACTIVE"), ends, served=settings().mode == "server")
 
 
-def _offered() -> tuple[dict[str, Any], dict[str, list[str]], dict[str, list[str]]]:
-    """What the region offers, by alias: lifecycle, ids of inference profiles, ids to call on demand."""
+def _offered() -> tuple[dict[str, Any], list[str]]:
+    """What the region offers: the lifecycle of each model, by alias; ids of inference profiles, and ids to call."""
     control = clients.client("bedrock")
     listed = control.list_foundation_models(byProvider="anthropic")["modelSummaries"]
-    life = {alias_of(model["modelId"]): model.get("modelLifecycle", {}) for model in listed}
-    on_demand: dict[str, list[str]] = {}
-    for model in listed:
-        if "ON_DEMAND" in model.get("inferenceTypesSupported", []):
-            on_demand.setdefault(alias_of(model["modelId"]), []).append(model["modelId"])
     pages = control.get_paginator("list_inference_profiles").paginate(typeEquals="SYSTEM_DEFINED")
-    profiles: dict[str, list[str]] = {}
-    for profile in (item for page in pages for item in page["inferenceProfileSummaries"]):
-        profiles.setdefault(alias_of(profile["inferenceProfileId"]), []).append(profile["inferenceProfileId"])
-    return life, profiles, on_demand
-
-
-def _preference(profile_id: str) -> tuple[bool, bool, str]:
-    return not profile_id.startswith(settings().geography + "."), profile_id.startswith("global."), profile_id
+    ids = [profile["inferenceProfileId"] for page in pages for profile in page["inferenceProfileSummaries"]]
+    ids += [model["modelId"] for model in listed if "ON_DEMAND" in model.get("inferenceTypesSupported", [])]
+    return {alias_of(model["modelId"]): model.get("modelLifecycle", {}) for model in listed}, ids
 
 
 def _instead(wanted: str, usable: list[str]) -> str:

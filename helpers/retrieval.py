@@ -39,9 +39,9 @@ def knowledge_base_id() -> str:
     if replay.active().offline:
         return REPLAY_KNOWLEDGE_BASE
     if not (found := settings().knowledge_base_id):
-        from helpers.knowledge_base import state  # only here: a lesson in replay loads nothing of it
+        from helpers.knowledge_base import names  # only here: a lesson in replay loads nothing of it
 
-        found = getattr(state.read(), "knowledge_base_id", "")
+        found = getattr(names.read(), "knowledge_base_id", "")
     if not found:
         raise WorkshopError(
             "There is no knowledge base yet. Build one with 03_create_knowledge_base, or put the id of yours "

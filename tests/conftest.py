@@ -3,14 +3,16 @@
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import botocore.loaders
 import botocore.session
 import pytest
 
-from helpers import replay
+from helpers import replay, workshop
 from helpers.settings import PREFIX, ROOT, settings
+from tests.loopback import Script, Service
 
 _LETTERS = [os.environ.get("WORKSHOP_LETTERS_DIR"), ROOT.parent / "shared/letters", ROOT / "data/letters/originals"]
 _LOADER = botocore.loaders.create_loader()
@@ -75,3 +77,20 @@ def change(monkeypatch):
         settings.cache_clear()
 
     return set_them
+
+
+@pytest.fixture
+def live(change, monkeypatch):
+    """Mode live, against a service that answers so: `with live(answers, *faults, **settings) as service`."""
+
+    @contextmanager
+    def start(answers, *faults, **more):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "x")
+        change(**{"mode": "live", "region": "us-west-2", **more})
+        with Service(Script(answers), *faults) as service:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
+            workshop.start("lesson")
+            yield service
+
+    return start

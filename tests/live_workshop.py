@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is 
 STORES = ("opensearch", "s3vectors")
 BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "What the ingestion job did"}
 CLEAN = {"notebook": "99_clean_up", "from": "kb.Workshop", "to": "clean.left"}
+LETTERS = ("AMZN-2020-digest.pdf", "AMZN-2021-digest.pdf")  # two are enough to be killed between them
 # The pictures are looked at elsewhere (test_account_lessons, nbval).
 BEFORE = """
 from helpers import workshop
@@ -31,17 +33,18 @@ MAKES = ("Create", "PUT", "StartIngestionJob")
 
 
 @cache
-def runner(number=0):
-    """A program that runs notebooks, one at a time; it ends when this process closes its input."""
+def runner():
+    """A program that runs notebooks; it ends when this process closes its input."""
     command = [sys.executable, "-m", "tests.notebook_runner"]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def ordered(order, by=0):
-    """What the runner number `by` tells of one run."""
-    runner(by).stdin.write(json.dumps(order) + "\n")
-    runner(by).stdin.flush()
-    return json.loads(runner(by).stdout.readline())
+def ordered(*orders):
+    """What the runner tells of one run, or of several at once."""
+    runner().stdin.write(json.dumps(orders) + "\n")
+    runner().stdin.flush()
+    told = [json.loads(runner().stdout.readline()) for _ in orders]
+    return told if len(told) > 1 else told[0]
 
 
 class Workshop:
@@ -49,30 +52,43 @@ class Workshop:
 
     def __init__(self, service, folder, store):
         self.service, self.account, self._store = service, service.account, store
-        self.state = folder / "workshop.json"
+        self.state, self.letters = folder / "workshop.json", folder / "letters"
+        self.letters.mkdir(exist_ok=True)
+        for name in LETTERS:
+            shutil.copy(ROOT / "data" / "letters" / name, self.letters)
 
-    def run(self, what, cut=None, by=0, **env):
+    def run(self, what, cut=None, times=1, **env):
         given = {
             **self.service.environment(),
             "WORKSHOP_MODE": "live",
             "WORKSHOP_AGREE": "true",
             "WORKSHOP_STATE_FILE": str(self.state),
+            "WORKSHOP_LETTERS_DIR": str(self.letters),
             "WORKSHOP_STORE": self._store,
             "WORKSHOP_ID": ID,
             **env,
         }
-        return ordered({"before": BEFORE, **what, "env": given, "cut": cut}, by)
+        return ordered(*[{"before": BEFORE, **what, "env": given, "cut": cut}] * times)
 
     def works(self, what, **env):
         outcome = self.run(what, **env)
         assert outcome["error"] == "" and not outcome["cut"]
         return outcome
 
+    def cleans(self, **env):
+        """Clean up, after which nothing is left."""
+        outcome = self.works(CLEAN, **env)
+        assert self.service.left() == {} and not self.state.exists()
+        return outcome
+
+    def calls(self, since=0):
+        return self.service.service.calls[since:]
+
     def made(self, since=0):
         """How often each thing was made, by operation and name; the service-linked role is the account's."""
         return Counter(
             (call.operation, call.params.get("type", ""))
-            for call in self.service.service.calls[since:]
+            for call in self.calls(since)
             if call.operation.startswith(MAKES) and call.outcome == "answered" and "Linked" not in call.operation
         )
 
@@ -87,8 +103,7 @@ def workshop(folder, store, *faults, **account):
 class Switch:
     """The calls that a fault meets: all while it is on, none while it is off."""
 
-    def __init__(self):
-        self.on = False
+    on = False
 
     def __contains__(self, number):
         return self.on

@@ -26,6 +26,10 @@ ERRORS = {  # the words of Anthropic's API; 400, 500 and 503 those of a real lla
     503: ("unavailable_error", "Loading model"),
     529: ("overloaded_error", "Overloaded"),
 }
+BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it
+    "midway": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    "bare": {"code": 500, "type": "server_error", "message": "Compute error"},
+}
 
 
 class Fails(Exception):
@@ -40,23 +44,22 @@ def says(text: str, **more: Any) -> Answer:
     return lambda body: {"content": [{"type": "text", "text": text}], **more}
 
 
-class MessagesServer:
+class MessagesServer(ThreadingHTTPServer):
     """Serves `answer(body)`, the parts of a Message that differ, at `url`; `requests` holds what was asked."""
 
     def __init__(self, answer: Answer):
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.answer, self.requests, self.problems = answer, list[dict[str, Any]](), list[str]()
         self.headers: dict[str, str] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Handler(self, *args))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
 
     def take(self, body: dict[str, Any], headers: Any) -> None:
         """Note a request, and what the SDK's types find wrong with it."""
@@ -70,12 +73,9 @@ class MessagesServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: MessagesServer
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together
-
-    def __init__(self, server: MessagesServer, *args: Any):
-        self._own = server
-        super().__init__(*args)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -90,10 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self._own.take(body, self.headers)
+        self.server.take(body, self.headers)
         fault: Any = None
         try:
-            parts = self._own.answer(body) if self.path == "/v1/messages" else {}
+            parts = self.server.answer(body) if self.path == "/v1/messages" else {}
         except Fails as error:
             fault, parts = error.args[0], {"content": [{"type": "text", "text": "half an answer"}]}
         if fault in ERRORS or self.path != "/v1/messages":
@@ -110,13 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for event in _events(message):
-            if fault == "midway" and event["type"] == "content_block_stop":
-                event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-            if fault == "bare" and event["type"] == "content_block_stop":  # llama-server's: no "error" around it
-                event = {"code": 500, "type": "server_error", "message": "Compute error"}
-            if fault == "short" and event["type"] == "message_delta":
+            kind = event["type"]
+            if fault == "short" and kind == "message_delta":
                 break
-            if fault == "cut" and event["type"] == "content_block_stop":
+            if fault and kind == "content_block_stop":
+                event = BREAKS.get(fault, event)
+            if fault == "cut" and kind == "content_block_stop":
                 self.close_connection = True
                 return self.connection.close()
             text = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
@@ -133,21 +132,20 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "message_start", "message": {**message, "content": [], "stop_reason": None}}
     yield {"type": "ping"}
     for index, block in enumerate(message["content"]):
-        at, kind = {"index": index}, block["type"]
-        empty = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}, "tool_use": {"input": {}}}
-        yield {"type": "content_block_start", **at, "content_block": {**block, **empty.get(kind, {})}}
-        deltas: list[dict[str, Any]] = []
-        if kind == "text":
-            pieces = [block["text"][i : i + 24] for i in range(0, len(block["text"]), 24)]
-            deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
-        elif kind == "thinking":
-            deltas = [{"type": "thinking_delta", "thinking": block["thinking"]}]
-            deltas += [{"type": "signature_delta", "signature": block["signature"]}]
-        elif kind == "tool_use":
-            text = json.dumps(block["input"])
-            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", text[:9], text[9:])]
-        for delta in deltas:
-            yield {"type": "content_block_delta", **at, "delta": delta}
+        at, empty, deltas = {"index": index}, dict[str, Any](), list[tuple[str, str, str]]()
+        match block:
+            case {"type": "text", "text": text}:
+                empty, size = {"text": ""}, max(24, len(text) // 40)
+                deltas = [("text_delta", "text", text[i : i + size]) for i in range(0, len(text), size)]
+            case {"type": "thinking", "thinking": text, "signature": sign}:
+                empty = {"thinking": "", "signature": ""}
+                deltas = [("thinking_delta", "thinking", text), ("signature_delta", "signature", sign)]
+            case {"type": "tool_use", "input": given}:
+                empty, text = {"input": {}}, json.dumps(given)
+                deltas = [("input_json_delta", "partial_json", piece) for piece in ("", text[:9], text[9:])]
+        yield {"type": "content_block_start", **at, "content_block": {**block, **empty}}
+        for kind, name, piece in deltas:
+            yield {"type": "content_block_delta", **at, "delta": {"type": kind, name: piece}}
         yield {"type": "content_block_stop", **at}
     end = {"stop_reason": message["stop_reason"], "stop_sequence": None}
     yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": message["usage"]["output_tokens"]}}

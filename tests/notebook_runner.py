@@ -1,12 +1,12 @@
 """Runs the code of a notebook in forked processes, and kills one at the AWS call that a test chooses.
 
-A program that has imported everything and forks a child for each line of its input:
+A program that has imported everything and forks a child for each order in a line of its input, a list:
 
     {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "left", "cut": ["after", [...]]}
 
 With `cut` the process dies at its first call that changes something and is not listed: before it is sent, or after it
-is answered, its answer unread. A line comes back: {"cut": that call or "", "error": "", "printed": what the cells
-wrote, "left": their variable of that name}.
+is answered, its answer unread. For each order a line comes back: {"cut": that call or "", "error": "", "printed": what
+the cells wrote, "left": their variable of that name}.
 """
 
 import gc
@@ -124,14 +124,17 @@ def main() -> None:
         exec(imports(code_of(name)), {})
     gc.freeze()  # so that no child looks through what it did not make
     for line in sys.stdin:
-        inward, outward = os.pipe()
-        process = os.fork()
-        if not process:
-            child(json.loads(line), outward)
-        os.close(outward)
-        with os.fdopen(inward) as answer:
-            print(answer.read(), flush=True)
-        os.waitpid(process, 0)
+        ends = []
+        for order in json.loads(line):  # all at once
+            inward, outward = os.pipe()
+            if not os.fork():
+                child(order, outward)
+            os.close(outward)
+            ends.append(inward)
+        for inward in ends:
+            with open(inward, encoding="utf-8") as told:
+                print(told.read(), flush=True)
+            os.wait()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """The set-up check: each row is ok, or says what to do next."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from helpers import checks, workshop
 from helpers.settings import ROOT
-from tests.loopback import On, Script, Service, ServiceError
+from tests.loopback import On, ServiceError
 from tests.loopback.faults import refused
 
 ACCOUNT = "987654321098"
-API_ANSWERS = ROOT / "tools" / "api_answers"
+LISTS = ("bedrock.ListFoundationModels", "bedrock.ListInferenceProfiles")
+ANSWERS = {name: json.loads((ROOT / f"tools/api_answers/{name}.json").read_text()) for name in LISTS}
 AVAILABLE = {
     "modelId": "anthropic.claude-sonnet-5-5",
     "agreementAvailability": {"status": "AVAILABLE"},
@@ -28,75 +30,61 @@ KNOWLEDGE_BASE = {
     "createdAt": "2026-11-22T00:00:00Z",
     "updatedAt": "2026-11-22T00:00:00Z",
 }
-ANSWERS = {
+ANSWERS |= {
     "sts.GetCallerIdentity": {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/x", "UserId": "AIDAX"},
     "bedrock.GetUseCaseForModelAccess": {"formData": b"{}"},
-    "bedrock.ListFoundationModels": json.loads((API_ANSWERS / "bedrock.ListFoundationModels.json").read_text()),
-    "bedrock.ListInferenceProfiles": json.loads((API_ANSWERS / "bedrock.ListInferenceProfiles.json").read_text()),
     "bedrock.GetFoundationModelAvailability": AVAILABLE,
     "bedrock-agent.GetKnowledgeBase": {"knowledgeBase": KNOWLEDGE_BASE},
 }
 NAMES = ["region", "identity", "Anthropic form", "model", "model access", "knowledge base"]
-
-
-@pytest.fixture
-def live(change, monkeypatch):
-    """The rows of a live check against a service with these answers and faults."""
-
-    def run(*faults, answers=ANSWERS, **settings):
-        for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
-            monkeypatch.setenv(name, value)
-        change(**{"mode": "live", "region": "us-west-2", "knowledge_base_id": "ABCDEFGHIJ", **settings})
-        with Service(Script(answers), *faults) as service:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-            workshop.start("00_setup_check")
-            return {row.name: row for row in checks.live()}
-
-    return run
-
-
-def test_all_is_well(live):
-    rows = live()
-    assert list(rows) == NAMES
-    assert not [row for row in rows.values() if row.to_do]
-    assert ACCOUNT not in checks.table(list(rows.values())) and "ending in 1098" in rows["identity"].found
-    assert "claude-sonnet-5-5" in rows["model"].found
-
-
-MISSING = ServiceError("ResourceNotFoundException", 404, "no form")
-PROBLEMS = {  # what is wrong: faults, other answers, settings; the last or only row that says what to do, and its words
-    "expired": ([On(refused("expired"))], {}, {}, "identity", "expired"),
-    "no region": ([], {}, {"region": ""}, "region", "WORKSHOP_REGION"),
-    "no form": ([], {"bedrock.GetUseCaseForModelAccess": MISSING}, {}, "Anthropic form", "Submit use case details"),
-    "no access": (
-        [], {"bedrock.GetFoundationModelAvailability": {**AVAILABLE, "authorizationStatus": "NOT_AUTHORIZED"}}, {},
-        "model access", "data/policies/learner.json",
+NO_FORM = {"bedrock.GetUseCaseForModelAccess": ServiceError("ResourceNotFoundException", 404, "no form")}
+REFUSED = {"bedrock.GetFoundationModelAvailability": {**AVAILABLE, "authorizationStatus": "NOT_AUTHORIZED"}}
+NEW = {"bedrock.GetFoundationModelAvailability": {**AVAILABLE, "agreementAvailability": {"status": "NOT_AVAILABLE"}}}
+MAKING = {"bedrock-agent.GetKnowledgeBase": {"knowledgeBase": {**KNOWLEDGE_BASE, "status": "CREATING"}}}
+CASES = [  # other answers, settings; the only row with something to do ("": none), and its words
+    ({}, {}, "", ""),
+    (NEW, {}, "", ""),
+    ({}, {"region": ""}, "region", "not ok | No AWS region is set. Put WORKSHOP_REGION"),
+    (
+        NO_FORM,
+        {},
+        "Anthropic form",
+        "not submitted | Bedrock console, Model catalog, any Claude model: *Submit use case",
     ),
-    "an old model": ([], {}, {"model": "claude-3-sonnet"}, "model", "end of life on 2026-07-30. Use claude-sonnet-5-5"),
-    "no knowledge base": ([], {}, {"knowledge_base_id": ""}, "knowledge base", "WORKSHOP_KNOWLEDGE_BASE_ID"),
-}  # fmt: skip
+    (REFUSED, {}, "model access", "no: authorization | attach data/policies/learner.json"),
+    ({}, {"model": "claude-3-sonnet"}, "model", "not ok | claude-3-sonnet reached its end of life on 2026-07-30."),
+    ({}, {"knowledge_base_id": ""}, "knowledge base", "not ok | There is no knowledge base yet."),
+    (MAKING, {}, "knowledge base", "letters: creating | wait, or look"),
+]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_problem_names_the_next_step_and_stops_the_check_where_nothing_else_can_be_asked(live, problem):
-    faults, answers, settings, name, words = PROBLEMS[problem]
-    rows = live(*faults, answers=ANSWERS | answers, **settings)
-    assert words in rows[name].to_do
-    assert len(rows) == (NAMES.index(name) + 1 if name in NAMES[:2] else len(NAMES))
-    if problem == "no access":
-        assert rows[name].found == "no: authorization"
+@pytest.mark.parametrize(("answers", "settings", "name", "words"), CASES)
+def test_each_row_is_ok_or_names_the_next_step(answers, settings, name, words, live):
+    with live(ANSWERS | answers, **{"knowledge_base_id": "ABCDEFGHIJ", **settings}):
+        rows = checks.live()
+    page = checks.table(rows)
+    assert [row.name for row in rows] == (NAMES[:1] if name == "region" else NAMES)
+    wanted = {name, "model access"} if name == "model" else {name} - {""}  # which needs the model
+    assert {row.name for row in rows if row.to_do} == wanted and (not name or f"| {name} | {words}" in page)
+    assert ACCOUNT not in page and (name == "region" or "account ending in 1098 | ok" in page)
+
+
+def test_without_credentials_nothing_else_is_asked(live):
+    with live(ANSWERS, On(refused("expired"))) as service:
+        assert "aws sso login" in checks.live()[-1].to_do
+    assert [call.operation for call in service.calls] == ["GetCallerIdentity"]
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):
     workshop.start("00_setup_check")
     assert not [row for row in checks.offline() if row.to_do]
-    monkeypatch.setattr(checks, "PYTHON", (9, 9))
-    monkeypatch.setattr(checks, "_installed", lambda name: "0.1" if name == "boto3" else "missing")
+    old = SimpleNamespace(version="0.1")
+    monkeypatch.setattr(checks, "distributions", lambda name: [old] if name == "boto3" else [])
     change(letters_dir=tmp_path)
     (tmp_path / "odd.pdf").write_bytes(b"")
     rows = {row.name: row for row in checks.offline()}
-    assert "install Python" in rows["Python"].to_do
-    assert "boto3 0.1 (lock: " in rows["packages"].found and "make setup" in rows["packages"].to_do
+    assert "boto3 0.1 (lock: " in rows["packages"].found and "jupyterlab missing (lock: " in rows["packages"].found
+    assert "make setup" in rows["packages"].to_do
     assert "odd.pdf is left out: broken, empty or locked" in rows["documents"].to_do
     (tmp_path / "odd.pdf").unlink()
     assert "WORKSHOP_LETTERS_DIR" in {row.name: row for row in checks.offline()}["documents"].to_do

@@ -4,172 +4,130 @@ import json
 
 import boto3
 import botocore.session
-import nbformat
 import pytest
 from botocore import exceptions as aws
 from botocore.config import Config
+from IPython.core.interactiveshell import InteractiveShell
 from langchain_aws import AmazonKnowledgeBasesRetriever, ChatBedrockConverse
+from traitlets.config import Config as Traits
 
 from helpers import clients, workshop
-from helpers.explain import CallFailed, explain
+from helpers.explain import explain
 from helpers.language import WorkshopError
-from helpers.settings import ROOT
-from tests.loopback import On, Reply, Script, Service, ServiceError
+from tests.loopback import On, Reply
 from tests.loopback.faults import STREAM_ERRORS, dropped, garbled, refused, slow, stream_ends
-from tools.notebooks import environment, execute, write
+from tests.test_checks import ANSWERS as ACCOUNT
 
-KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}
-LISTS = ("bedrock.ListFoundationModels", "bedrock.ListInferenceProfiles")
-ANSWERS = {name: json.loads((ROOT / f"tools/api_answers/{name}.json").read_text()) for name in LISTS}
-ANSWERS |= {
-    "bedrock-runtime.Converse": Reply("Yes."),
-    "bedrock-runtime.ConverseStream": Reply("One two three."),
-    "bedrock-runtime.InvokeModel": Reply("Yes."),
-}
+REPLIES = {f"bedrock-runtime.{name}": Reply("Yes, no.") for name in ("Converse", "ConverseStream", "InvokeModel")}
+ANSWERS = {**ACCOUNT, **REPLIES}
 BARE = "anthropic.claude-sonnet-5-5"
 PROFILE = "global." + BARE
-REFUSED = "arn:aws:iam::111122223333:user/x is not authorized to perform: bedrock:InvokeModel on resource: x"
+TURN = {"role": "user", "content": [{"text": "?"}]}
+
+
+def client(service="bedrock-runtime"):
+    return clients.client(service)
 
 
 def ask(model=BARE):
     """One Converse call."""
-    message = {"role": "user", "content": [{"text": "?"}]}
-    return clients.client("bedrock-runtime").converse(modelId=model, messages=[message])
+    return client().converse(modelId=model, messages=[TURN])
 
 
-def stream():
-    """One streamed call, read to its end."""
-    message = {"role": "user", "content": [{"text": "?"}]}
-    return list(clients.client("bedrock-runtime").converse_stream(modelId=PROFILE, messages=[message])["stream"])
+CALLS = {  # stream and body are read to their end; STS answers in XML; the knowledge base is not there
+    "ask": ask,
+    "stream": lambda: list(client().converse_stream(modelId=PROFILE, messages=[TURN])["stream"]),
+    "invoke": lambda: json.loads(client().invoke_model(modelId=PROFILE, body="{}")["body"].read()),
+    "identity": lambda: client("sts").get_caller_identity(),
+    "retrieve": lambda: client("bedrock-agent-runtime").retrieve(
+        knowledgeBaseId="ABCDEFGHIJ", retrievalQuery={"text": "?"}
+    ),
+    "chain": lambda: ChatBedrockConverse(client=client(), bedrock_client=client("bedrock"), model=PROFILE).invoke("?"),
+    "retriever": lambda: AmazonKnowledgeBasesRetriever(
+        client=client("bedrock-agent-runtime"), knowledge_base_id="ABCDEFGHIJ"
+    ).invoke("?"),
+    "old": lambda: ask("anthropic.claude-3-sonnet-20240229-v1:0"),
+    "legacy": lambda: ask("us.anthropic.claude-opus-4-1-20250805-v1:0"),
+    "profile": lambda: ask(PROFILE),
+}
 
 
-def invoke():
-    """One InvokeModel call whose body is read as JSON."""
-    return json.loads(clients.client("bedrock-runtime").invoke_model(modelId=PROFILE, body="{}")["body"].read())
+def told_of(call):
+    """What is said of the error that `call` ends in."""
+    with pytest.raises(Exception) as caught:
+        call()
+    told = explain(caught.value)
+    assert isinstance(told, WorkshopError) and told.__cause__ is caught.value
+    assert len(str(told)) < 420 and "{" not in str(told)
+    return str(told)
 
 
-def identity():
-    """One call of a service that answers in XML."""
-    return clients.client("sts").get_caller_identity()
+BROKE, GARBLED = "connection broke", "not an answer of the service"
+FAILURES = [  # the fault, the call that meets it, and two parts of what is said: the cause and the next step
+    (refused("too many tokens"), "ask", "more than it may in a minute (Too many tokens", "wait a minute"),
+    (refused("too many requests"), "ask", "more than it may in a minute (Too many requests", "fewer at a time"),
+    (refused("per day"), "ask", "tokens of today for anthropic.claude-sonnet-5-5", "Service Quotas"),
+    (refused("per day"), "chain", "tokens of today for global.anthropic.claude-sonnet-5-5", "Service Quotas"),
+    (refused("no access"), "ask", "no access to anthropic.claude-sonnet-5-5", "use case form"),
+    (refused("marketplace"), "ask", "may not subscribe", "aws-marketplace:Subscribe"),
+    (refused("form missing"), "ask", "use case form", "Submit use case details"),
+    (refused("end of life"), "old", "end of life", "models.resolve('claude-3-sonnet')"),
+    (refused("legacy"), "legacy", "legacy", "models.resolve('claude-opus-4-1')"),
+    (refused("bare id"), "ask", "inference profile", "models.resolve('claude-sonnet-5-5')"),
+    (refused("bad id"), "profile", f"no model {PROFILE} in us-west-2", "models.resolve("),
+    (refused("no knowledge base"), "retrieve", "no knowledge base ABCDEFGHIJ in us-west-2", "WORKSHOP_KNOWLEDGE"),
+    (refused("no knowledge base"), "retriever", "no knowledge base ABCDEFGHIJ", "WORKSHOP_KNOWLEDGE_BASE_ID"),
+    (refused("not authorized"), "ask", "no permission for bedrock:Converse", "data/policies/learner.json"),
+    (refused("expired"), "ask", "expired", "aws sso login"),
+    (refused("bad key"), "ask", "does not know your access key", "aws configure"),
+    (stream_ends(2), "stream", BROKE, "run the cell again"),
+    (dropped(), "ask", BROKE, "run the cell again"),
+    *((garbled(), call, GARBLED, "check the network") for call in ("ask", "stream", "invoke", "identity")),
+    (garbled(""), "invoke", GARBLED, "check the network"),
+    *((stream_ends(2, name), "stream", "a minute" if "thrott" in name else "problem of its own", "again")
+      for name in STREAM_ERRORS),
+    (slow(before=2), "stream", "in time", "run the cell again"),
+    (slow(between=2), "stream", "in time", "run the cell again"),
+]  # fmt: skip
 
 
-def retrieve():
-    """One Retrieve call on a knowledge base that is not there."""
-    agent = clients.client("bedrock-agent-runtime")
-    return agent.retrieve(knowledgeBaseId="ABCDEFGHIJ", retrievalQuery={"text": "?"})
+@pytest.mark.parametrize(("fault", "call", "cause", "step"), FAILURES)
+def test_a_failure_is_told_with_its_cause_and_the_next_step(fault, call, cause, step, live, monkeypatch):
+    waits, patient = [], clients._config
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
+    if cause == "in time":
+        monkeypatch.setattr(clients, "_config", lambda: patient().merge(Config(read_timeout=0.2)))
+    with live(ANSWERS, On(fault, operation="sts.*" if call == "identity" else "bedrock-*.*")):
+        told = told_of(CALLS[call])
+    assert cause in told and step in told and "111122223333" not in told
+    if call == "ask" and "more than it may" in cause:
+        assert len(waits) == clients.THROTTLED - 1 and max(waits) <= 1 and 30 < sum(waits) < 90
+    if "today" in cause or cause == "in time":  # no wait helps, or it would be billed again
+        assert waits == []
 
 
-@pytest.fixture
-def failing(change, monkeypatch):
-    """What is said of the error that `call` ends in, live, against a service with these faults."""
+def test_a_service_that_is_not_reached_and_credentials_that_are_not_there(change, monkeypatch):
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
-
-    def run(call, *faults, answers=ANSWERS):
-        for name, value in KEYS.items():
-            monkeypatch.setenv(name, value)
-        change(mode="live")
-        with Service(Script(answers), *faults) as service:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-            workshop.start("lesson")
-            with pytest.raises(Exception) as caught:
-                call()
-            told = explain(caught.value)
-            assert told is not None, repr(caught.value)
-            assert isinstance(told, WorkshopError) and told.__cause__ is caught.value
-            assert len(str(told)) < 420 and "{" not in str(told)
-            return str(told)
-
-    return run
+    change(mode="live", region="us-west-2")
+    workshop.start("lesson")
+    assert "no AWS credentials" in told_of(ask)
+    assert "No AWS region" in told_of(
+        lambda: boto3.Session(botocore_session=botocore.session.Session()).client("bedrock")
+    )
+    for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv("AWS_" + name, value)
+    workshop.start("lesson")
+    told = told_of(ask)
+    assert "not reached in us-west-2" in told and "offered there (WORKSHOP_REGION)" in told
 
 
 @pytest.mark.parametrize(
-    "fault, call, cause, step",
+    ("error", "words"),
     [
-        ("too many tokens", ask, "more than it may in a minute (Too many tokens", "wait a minute"),
-        ("too many requests", ask, "more than it may in a minute (Too many requests", "fewer at a time"),
-        ("per day", ask, "tokens of today for anthropic.claude-sonnet-5-5", "Service Quotas"),
-        ("no access", ask, "no access to anthropic.claude-sonnet-5-5", "use case form"),
-        ("marketplace", ask, "may not subscribe", "aws-marketplace:Subscribe"),
-        ("form missing", ask, "use case form", "Submit use case details"),
-        ("end of life", lambda: ask("anthropic.claude-3-sonnet-20240229-v1:0"), "end of life",
-         "models.resolve('claude-3-sonnet')"),
-        ("legacy", lambda: ask("us.anthropic.claude-opus-4-1-20250805-v1:0"), "legacy",
-         "models.resolve('claude-opus-4-1')"),
-        ("bare id", ask, "inference profile", "models.resolve('claude-sonnet-5-5')"),
-        ("bad id", lambda: ask("anthropic.claude-sonet"), "no model anthropic.claude-sonet in", "models.resolve("),
-        ("bad id", lambda: ask(PROFILE), f"no model {PROFILE} in us-west-2", "models.resolve("),
-        ("no knowledge base", retrieve, "no knowledge base ABCDEFGHIJ in us-west-2", "WORKSHOP_KNOWLEDGE_BASE_ID"),
-        ("expired", ask, "expired", "aws sso login"),
-        ("bad key", ask, "does not know your access key", "aws configure"),
-    ],
-)  # fmt: skip
-def test_refusals_of_the_service(failing, fault, call, cause, step):
-    told = failing(call, On(refused(fault), operation="bedrock-*runtime.*"))
-    assert cause in told and step in told
-
-
-@pytest.mark.parametrize(
-    "fault, call, cause, step",
-    [
-        (stream_ends(2), stream, "connection broke", "run the cell again"),
-        (dropped(), ask, "connection broke", "run the cell again"),
-        (garbled(), ask, "not an answer of the service", "check the network"),
-        (garbled(), stream, "not an answer of the service", "check the network"),
-        (garbled(), invoke, "not an answer of the service", "check the network"),
-        (garbled(), identity, "not an answer of the service", "check the network"),
-        (garbled(""), invoke, "not an answer of the service", "check the network"),
-        *(
-            (stream_ends(2, name), stream, "a minute" if "thrott" in name else "problem of its own", "again")
-            for name in STREAM_ERRORS
-        ),
-    ],
-)
-def test_broken_and_garbled_answers(failing, fault, call, cause, step):
-    told = failing(call, On(fault))
-    assert cause in told and step in told
-
-
-def test_an_answer_that_does_not_come(failing, monkeypatch):
-    patient = clients._config
-    monkeypatch.setattr(clients, "_config", lambda: patient().merge(Config(read_timeout=0.2)))
-
-    def hasty():
-        runtime = clients.client("bedrock-runtime")
-        message = {"role": "user", "content": [{"text": "?"}]}
-        for event in runtime.converse_stream(modelId=PROFILE, messages=[message])["stream"]:
-            assert event
-
-    assert "in time" in failing(hasty, On(slow(before=2)))
-    assert "in time" in failing(hasty, On(slow(between=2)))
-
-
-def test_a_permission_that_is_missing_is_named(failing):
-    denied = {**ANSWERS, "bedrock-runtime.Converse": ServiceError("AccessDeniedException", 403, REFUSED)}
-    told = failing(ask, answers=denied)
-    assert "bedrock:InvokeModel" in told and "data/policies/learner.json" in told and "111122223333" not in told
-
-
-def test_nobody_listens_and_regions_without_bedrock(change, monkeypatch):
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
-    for region, words in (("us-west-2", "not reached in us-west-2"), ("xx-south-9", "offered there (WORKSHOP_REGION)")):
-        for name, value in {**KEYS, "AWS_REGION": region, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
-            monkeypatch.setenv(name, value)
-        change(mode="live")
-        workshop.start("lesson")
-        with pytest.raises(aws.EndpointConnectionError) as caught:
-            ask()
-        assert words in str(explain(caught.value))
-
-
-@pytest.mark.parametrize(
-    "error, words",
-    [
-        (aws.NoCredentialsError(), "no AWS credentials"),
         (aws.PartialCredentialsError(provider="env", cred_var="aws_secret_access_key"), "no AWS credentials"),
         (aws.UnauthorizedSSOTokenError(), "aws sso login"),
         (aws.SSOTokenLoadError(error_msg="Token for default does not exist"), "aws sso login"),
         (aws.ProfileNotFound(profile="classs"), "AWS_PROFILE"),
-        (aws.NoRegionError(), "WORKSHOP_REGION"),
         (aws.InvalidRegionError(region_name="us east 1"), "WORKSHOP_REGION"),
         (aws.InvalidConfigError(error_msg="The SSO session x does not exist."), "aws configure sso"),
         (aws.ConfigParseError(path="~/.aws/config"), "aws/config"),
@@ -179,56 +137,7 @@ def test_nobody_listens_and_regions_without_bedrock(change, monkeypatch):
     ids=lambda value: type(value).__name__,
 )
 def test_sign_in_and_settings(error, words):
-    assert words in str(explain(error)) and "ext: " in str(explain(error))
-
-
-def test_no_credentials_from_a_real_call(change, monkeypatch):
-    change(mode="live", region="us-west-2")
-    workshop.start("lesson")
-    with pytest.raises(aws.NoCredentialsError) as caught:
-        ask()
-    assert "no AWS credentials" in str(explain(caught.value))
-    with pytest.raises(aws.NoRegionError) as without:
-        boto3.Session(botocore_session=botocore.session.Session()).client("bedrock")
-    assert "No AWS region" in str(explain(without.value))
-
-
-def test_a_call_is_not_tried_again_on_a_limit_per_day(change, monkeypatch, failing):
-    waits = []
-    monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
-    failing(ask, On(refused("per day")))
-    assert waits == []
-    failing(ask, On(refused("too many tokens")))
-    assert len(waits) == clients.THROTTLED - 1 and max(waits) <= 1 and 30 < sum(waits) < 90
-
-
-def test_langchain(failing):
-    def chain():
-        both = {"client": clients.client("bedrock-runtime"), "bedrock_client": clients.client("bedrock")}
-        return ChatBedrockConverse(**both, model=PROFILE, max_tokens=9).invoke("?")
-
-    def retriever():
-        agent = clients.client("bedrock-agent-runtime")
-        return AmazonKnowledgeBasesRetriever(client=agent, knowledge_base_id="ABCDEFGHIJ").invoke("?")
-
-    assert "tokens of today" in failing(chain, On(refused("per day"), operation="Converse"))
-    assert "no knowledge base ABCDEFGHIJ" in failing(retriever, On(refused("no knowledge base")))
-
-
-def test_a_wrapped_error_is_found_and_an_error_of_ones_own_is_not_hidden():
-    def library():
-        try:
-            raise aws.NoRegionError
-        except aws.NoRegionError:
-            raise RuntimeError("wrapped")  # noqa: B904 - as libraries do
-
-    with pytest.raises(RuntimeError) as caught:
-        library()
-    assert "No AWS region" in str(explain(caught.value))
-    cell = compile("try:\n    fail()\nexcept Exception:\n    print(misspelt)", "/tmp/ipykernel_1/2.py", "exec")
-    with pytest.raises(NameError) as own:
-        exec(cell, {"fail": library})
-    assert explain(own.value) is None
+    assert words in str(explain(error)) and "Next: " in str(explain(error))
 
 
 @pytest.mark.parametrize(
@@ -249,38 +158,43 @@ def test_what_is_not_known_passes(error):
     assert explain(error) is None
 
 
-CELLS = [
-    "from helpers import clients, workshop\nworkshop.start('lesson')\nruntime = clients.client('bedrock-runtime')",
-    "message = {'role': 'user', 'content': [{'text': '?'}]}\n"
-    "response = runtime.converse(modelId='anthropic.claude-sonnet-5-5', messages=[message])",
-    "%tb",
-    "try:\n    runtime.converse(modelId='anthropic.claude-sonnet-5-5', messages=[message])\n"
-    "except runtime.exceptions.ValidationException as error:\n    print('caught', type(error).__name__)",
-    "def divide(x):\n    return 1 / x\n\ndivide(0)",
-    "next(part['text'] for part in [{'reasoningContent': {}}] if 'text' in part)",
-]
+def test_a_wrapped_error_is_found_and_an_error_of_ones_own_is_not_hidden():
+    def library():
+        try:
+            raise aws.NoRegionError
+        except aws.NoRegionError:
+            raise RuntimeError("wrapped")  # noqa: B904 - as libraries do
+
+    assert "No AWS region" in told_of(library)
+    cell = compile("try:\n    fail()\nexcept Exception:\n    print(misspelt)", "/tmp/ipykernel_1/2.py", "exec")
+    with pytest.raises(NameError) as own:
+        exec(cell, {"fail": library})
+    assert explain(own.value) is None
 
 
 @pytest.fixture
-def in_a_notebook(tmp_path):
-    """The error output, if any, of each of CELLS."""
-    path = tmp_path / "lesson.ipynb"
-    write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS]), path)
-    with Service(Script(ANSWERS), On(refused("bare id"), operation="Converse")) as service:
-        env = {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url, "NO_PROXY": "127.0.0.1"}
-        cells = execute(path, env, keep_going=True).notebook.cells
-    return [next((each for each in cell.outputs if each.output_type == "error"), cell.outputs) for cell in cells]
+def shell():
+    """IPython, as it is in a notebook."""
+    yield InteractiveShell.instance(config=Traits(HistoryManager={"enabled": False}), colors="nocolor")
+    InteractiveShell.clear_instance()
 
 
-def test_a_notebook_shows_a_few_lines_and_the_traceback_is_one_command_away(in_a_notebook):
-    shown, whole, caught, own, empty = in_a_notebook[1:]
-    lines = "\n".join(shown.traceback).splitlines()
-    assert shown.ename == CallFailed.__name__ and "models.resolve(" in shown.evalue
-    assert len(lines) <= 5 and "In line 2 of the cell: response = runtime.converse(" in lines[1]
-    text = whole[0].text if isinstance(whole, list) else "\n".join(whole.traceback)
-    assert "_make_api_call" in text and "ValidationException" in text
-    assert caught[0].text == "caught ValidationException\n"  # a cell can still catch the error of boto3
-    assert empty.ename == CallFailed.__name__ and "maxTokens" in empty.evalue  # an answer without text
-    # An unknown error looks as ever.
-    assert (own.ename, own.evalue) == ("ZeroDivisionError", "division by zero")
-    assert len(own.traceback) > 2 and "return" in str(own.traceback) and "divide" in str(own.traceback)
+def test_a_notebook_shows_a_few_lines_and_the_traceback_is_one_command_away(live, shell, capsys):
+    def shown(cell):
+        capsys.readouterr()
+        shell.run_cell(cell, store_history=True)
+        return capsys.readouterr().out
+
+    with live(ANSWERS, On(refused("bare id"), operation="Converse")):
+        shell.push({"runtime": clients.client("bedrock-runtime"), "asked": {"modelId": BARE, "messages": [TURN]}})
+        lines = shown("x = 1\nresponse = runtime.converse(**asked)").splitlines()
+        assert len(lines) <= 5 and lines[0].startswith("CallFailed: ") and "models.resolve(" in lines[0]
+        assert lines[1] == "In line 2 of the cell: response = runtime.converse(**asked)"
+        whole = shown("%tb")
+        assert "_make_api_call" in whole and "ValidationException" in whole
+        own = "try:\n    runtime.converse(**asked)\nexcept runtime.exceptions.ValidationException:\n    print('caught')"
+        assert shown(own) == "caught\n"  # a cell can still catch the error of boto3
+    empty = shown("next(part['text'] for part in [{'reasoningContent': {}}] if 'text' in part)")
+    assert empty.startswith("CallFailed: ") and "maxTokens" in empty  # an answer without text
+    unknown = shown("def divide(x):\n    return 1 / x\n\ndivide(0)").splitlines()  # looks as ever
+    assert unknown[-1] == "ZeroDivisionError: division by zero" and "return 1 / x" in str(unknown)

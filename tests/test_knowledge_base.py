@@ -5,43 +5,45 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import pytest
 
-from helpers.knowledge_base import kinds, state
+from helpers.knowledge_base import names as kb
 from helpers.knowledge_base.names import Names, document
 from helpers.workshop import start
-from tests.live_workshop import BUILD, CLEAN, ID, STORES, Switch, forks, workshop
+from tests.live_workshop import BUILD, CLEAN, ID, LETTERS, STORES, Switch, forks, workshop
 from tests.loopback import On, ServiceError
 from tests.loopback.account import together
 from tests.loopback.faults import dropped, lost, refused, slow
-from tests.loopback.rules import TOO_NEW
 
 pytestmark = forks
 OURS, OTHER = Names(ID), Names("wxyz9876")
 NOBODY = {"WORKSHOP_ID": ""}  # a learner who has not set an id
+THEIRS = {**OURS.tags, "workshop": "other-workshop"}
 
 
-def make(service, kind, name, tags, mark):
-    """One thing of somebody's, by hand; `tags` as a dict."""
-    listed = [{"Key": key, "Value": text} for key, text in tags.items()]
+def pairs(tags, key="Key", value="Value"):
+    """Tags as a list, which most services want."""
+    return [{key: name, value: text} for name, text in tags.items()]
+
+
+def make(service, kind, names, tags, mark=""):
+    """One thing of somebody's, by hand, under the name that ours would have."""
+    name, small = names.common, pairs(tags, "key", "value")
     aoss = service.client("opensearchserverless")
     if kind == "bucket":
         s3 = service.client("s3")
-        s3.create_bucket(Bucket=name)
-        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": listed})
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": pairs(tags)})
         s3.put_object(Bucket=name, Key="theirs.pdf", Body=b"theirs")
     elif kind == "role":
         trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
-        service.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=listed)
+        service.client("iam").create_role(RoleName=names.role, AssumeRolePolicyDocument=trust, Tags=pairs(tags))
     elif kind == "vector bucket":
         service.client("s3vectors").create_vector_bucket(vectorBucketName=name, tags=tags)
     elif kind == "collection":
-        small = [{"key": key, "value": text} for key, text in tags.items()]
         aoss.create_collection(name=name, type="VECTORSEARCH", tags=small)
-    elif kind == "guardrail":
-        small = [{"key": key, "value": text} for key, text in tags.items()]
+    elif kind == "guardrail":  # made by a cell of lesson 05, never by 03
         said = {"blockedInputMessaging": "no", "blockedOutputsMessaging": "no"}
         service.client("bedrock").create_guardrail(name=name, tags=small, **said)
     else:
@@ -51,82 +53,83 @@ def make(service, kind, name, tags, mark):
         create(type=family, name=name, policy=text, description=mark)
 
 
-MADE_ALONE = ("encryption policy", "network policy", "data policy", "collection", "vector bucket", "role", "bucket")
-OF_05 = "guardrail"  # made by a cell of lesson 05, never by 03
-
-
-def of_others(service):
-    """Things beside ours: of another workshop, without our tags, or under a name that begins like ours."""
+def link(service):
+    """The role of the account without which there is no collection."""
     service.client("iam").create_service_linked_role(AWSServiceName="observability.aoss.amazonaws.com")
-    for names, tags, mark in (
-        (OTHER, OTHER.tags, OTHER.mark),
-        (Names(f"{ID}x"), {"workshop-id": ID}, "made by hand"),
-        (Names(f"0{ID}"), {"workshop": OURS.tags["workshop"]}, OURS.mark + "x"),
-    ):
-        for kind in (*MADE_ALONE, OF_05):
-            make(service, kind, names.role if kind == "role" else names.common, tags, mark)
-    return service.left()
+
+
+MADE_ALONE = {  # in the order in which a build makes them
+    "opensearch": ("bucket", "role", "encryption policy", "network policy", "data policy", "collection"),
+    "s3vectors": ("bucket", "role", "vector bucket"),
+}
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_other_peoples_resources_are_left_alone_and_nothing_is_listed_but_by_name(store, tmp_path, report):
     with workshop(tmp_path, store) as one:
-        theirs = of_others(one.service)
-        before = len(one.service.service.calls)
+        link(one.service)
+        for names, tags, mark in (  # of another workshop, without our tags, under a name that begins like ours
+            (OTHER, OTHER.tags, OTHER.mark),
+            (Names(f"{ID}x"), {"workshop-id": ID}, "made by hand"),
+            (Names(f"0{ID}"), {"workshop": OURS.tags["workshop"]}, OURS.mark + "x"),
+        ):
+            for kind in dict.fromkeys(("encryption policy", *MADE_ALONE[store], "guardrail")):
+                make(one.service, kind, names, tags, mark)
+        theirs, before = one.service.left(), len(one.calls())
         one.works(BUILD)
         assert one.service.left() != theirs
-        one.works(CLEAN)
-        assert one.service.left() == theirs
-        one.works(CLEAN)  # nothing of ours, and no workshop.json
-        assert one.service.left() == theirs
-        calls = one.service.service.calls[before:]
-        lists = {call.operation for call in calls if call.operation.startswith("List")}
+        for _ in range(2):  # and again: nothing of ours, and no workshop.json
+            one.works(CLEAN)
+            assert one.service.left() == theirs
+        calls = one.calls(since=before)
         # Two cannot be asked for one name, buckets can (by a prefix); the others ask about one thing of ours.
-        assert lists == {"ListKnowledgeBases", "ListGuardrails", "ListBuckets", "ListDataSources"} | {
-            "ListTagsForResource", "ListIngestionJobs", "ListObjectsV2", "ListObjectVersions", "ListRolePolicies",
-            "ListAttachedRolePolicies",
-        }  # fmt: skip
+        by_name = {"KnowledgeBases", "Guardrails", "Buckets"}
+        of_ours = {"DataSources", "TagsForResource", "IngestionJobs", "ObjectsV2", "ObjectVersions"}
+        of_ours |= {"RolePolicies", "AttachedRolePolicies"}
+        asked = {call.operation.removeprefix("List") for call in calls if call.operation.startswith("List")}
+        assert asked == by_name | of_ours
         assert not {call.operation for call in calls} & {"PutBucketTagging", "TagResource", "UpdateDataSource"}
-        assert {call.params["dataDeletionPolicy"] for call in calls if call.operation == "CreateDataSource"} == {
-            "RETAIN"
-        }
+        sources = [call.params for call in calls if call.operation == "CreateDataSource"]
+        assert [each["dataDeletionPolicy"] for each in sources] == ["RETAIN"]
     report(f"{store}: {sum(map(len, theirs.values()))} look-alikes of other people untouched")
 
 
-@pytest.mark.parametrize("tags", [OURS.tags, {**OURS.tags, "workshop": "other-workshop"}], ids=["ours", "theirs"])
+@pytest.mark.parametrize("tags", [OURS.tags, THEIRS], ids=["ours", "theirs"])
 def test_a_guardrail_that_a_killed_cell_left_is_removed_if_it_is_ours(tags, tmp_path):
     with workshop(tmp_path, "s3vectors") as one:
-        make(one.service, OF_05, OURS.common, tags, "")
+        make(one.service, "guardrail", OURS, tags)
         one.works(CLEAN)
         assert one.service.left() == ({} if tags == OURS.tags else {"guardrails": [OURS.common]})
 
 
-LACKING = ({}, {"owner": "payroll"}, {**OURS.tags, "workshop": "other-workshop"})
-CASES = [*zip(MADE_ALONE, 3 * LACKING, strict=False), *(("bucket", tags) for tags in LACKING[1:])]
+@pytest.mark.parametrize("store", STORES)
+def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(store, tmp_path):
+    lacking, foreign = cycle(({}, {"owner": "payroll"}, THEIRS)), []
 
-
-@pytest.mark.parametrize(("kind", "tags"), CASES, ids=str)
-def test_a_thing_of_our_name_that_lacks_one_of_our_tags_is_neither_taken_over_nor_removed(kind, tags, tmp_path):
-    store = "s3vectors" if kind == "vector bucket" else "opensearch"
-    with workshop(tmp_path, store) as one:
-        assert one.run(BUILD, cut=["before", []])["cut"]  # workshop.json is there, the bucket is not
-        if kind == "collection":
-            linked = "observability.aoss.amazonaws.com"
-            one.service.client("iam").create_service_linked_role(AWSServiceName=linked)
-            make(one.service, "encryption policy", OURS.common, {}, OURS.mark)
-        make(one.service, kind, OURS.role if kind == "role" else OURS.common, tags, "made by hand")
+    def is_left_alone(kind):
         error = one.run(BUILD)["error"]
         assert f"is taken by a {kind}" in error and "WORKSHOP_ID" in error and len(error.splitlines()) == 1
         left = one.works(CLEAN)["left"]
-        assert [found for found, name in left.items() if name != "none"] == [kind]
-        assert sum(map(len, one.service.left().values())) == 1 and not one.state.exists()
+        assert {found for found, name in left.items() if name != "none"} == {*foreign}
+        assert sum(map(len, one.service.left().values())) == len(foreign) and not one.state.exists()
+
+    with workshop(tmp_path, store) as one:
+        if store == "opensearch":  # no collection without these
+            link(one.service)
+            make(one.service, "encryption policy", OURS, {}, OURS.mark)
+        for kind in reversed(MADE_ALONE[store]):  # so that a build meets the newest first
+            make(one.service, kind, OURS, next(lacking), "made by hand")
+            foreign.append(kind)
+            is_left_alone(kind)
+        for tags in (next(lacking), next(lacking), next(lacking)):
+            one.service.client("s3").put_bucket_tagging(Bucket=OURS.common, Tagging={"TagSet": pairs(tags)})
+            is_left_alone("bucket")
 
 
 def test_what_somebody_tags_anew_or_attaches_is_theirs_and_stays(tmp_path):
     with workshop(tmp_path, "s3vectors") as one:
         one.works(BUILD)
-        tags = [{"Key": "workshop", "Value": "other-workshop"}, {"Key": "workshop-id", "Value": ID}]
-        one.service.client("s3").put_bucket_tagging(Bucket=OURS.common, Tagging={"TagSet": tags})
+        one.service.client("s3").put_bucket_tagging(Bucket=OURS.common, Tagging={"TagSet": pairs(THEIRS)})
         iam, text = one.service.client("iam"), json.dumps(document("role-s3vectors", index="*"))
         theirs = iam.create_policy(PolicyName="theirs", PolicyDocument=text)["Policy"]["Arn"]
         iam.attach_role_policy(RoleName=OURS.role, PolicyArn=theirs)
@@ -139,10 +142,7 @@ def test_a_bucket_name_of_another_account_gives_one_clear_error(tmp_path):
         together.take_bucket(OURS.common)
         error = one.run(BUILD)["error"]
         assert "is taken by a bucket" in error and "WORKSHOP_ID" in error
-        assert set(one.works(CLEAN)["left"].values()) == {"none"}
-        one.works(BUILD, WORKSHOP_ID="efgh5678")
-        one.works(CLEAN, WORKSHOP_ID="efgh5678")
-        assert one.service.left() == {}
+        assert set(one.cleans()["left"].values()) == {"none"}
 
 
 def test_a_bucket_is_made_in_a_region_that_is_not_the_first(tmp_path):
@@ -150,8 +150,7 @@ def test_a_bucket_is_made_in_a_region_that_is_not_the_first(tmp_path):
         one.works(BUILD)
         place = one.service.client("s3").get_bucket_location(Bucket=OURS.common)
         assert place["LocationConstraint"] == "eu-central-1"
-        one.works(CLEAN)
-        assert one.service.left() == {}
+        one.cleans()
 
 
 def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_forgotten(tmp_path, monkeypatch):
@@ -159,26 +158,24 @@ def test_with_other_credentials_or_in_another_region_nothing_is_made_removed_or_
         one.works(BUILD)
         there, known = one.service.left(), one.state.read_bytes()
 
-        def refuses(told, **env):
-            for what in (BUILD, CLEAN):
+        def refuses(told, *whats, **env):
+            for what in whats:
                 error = one.run(what, **env)["error"]
                 assert told in error and "Nothing was made, nothing was removed" in error, error
-            assert one.service.left() == there and one.state.read_bytes() == known
+            assert one.service.left() == there and (not one.state.exists() or one.state.read_bytes() == known)
 
-        refuses("region us-east-1", WORKSHOP_REGION="eu-west-1")
-        refuses("id abcd1234", WORKSHOP_ID="efgh5678")
+        refuses("region us-east-1", BUILD, CLEAN, WORKSHOP_REGION="eu-west-1")
+        refuses("id abcd1234", BUILD, CLEAN, WORKSHOP_ID="efgh5678")
+        refuses("store opensearch", BUILD, WORKSHOP_STORE="s3vectors")
         monkeypatch.setenv("MOTO_ACCOUNT_ID", together.OTHERS)  # whose credentials these are now
-        refuses("account another one")
+        refuses("account another one", BUILD, CLEAN)
         monkeypatch.setenv("MOTO_ACCOUNT_ID", one.account.account_id)
         one.state.unlink()  # then the bucket tells where
-        for what in (BUILD, CLEAN):
-            assert "region us-east-1" in one.run(what, WORKSHOP_REGION="eu-west-1")["error"]
-        assert one.service.left() == there and not one.state.exists()
-        one.works(CLEAN)
-        assert one.service.left() == {}
+        refuses("region us-east-1", BUILD, CLEAN, WORKSHOP_REGION="eu-west-1")
+        one.cleans()
 
 
-DAMAGED = (b"", b"{", b"[]", b'"abcd1234"', b"\xff\xfe{", b'{"id": 5}', b'{"id": "../x", "account": "1"}', b"null")
+DAMAGED = (b"", b"[]", b"\xff\xfe{", b'{"id": "../x", "account": "1"}', None, None)
 
 
 def test_a_lost_or_damaged_workshop_json_is_made_good_by_the_id_in_the_tags(tmp_path, report):
@@ -186,28 +183,25 @@ def test_a_lost_or_damaged_workshop_json_is_made_good_by_the_id_in_the_tags(tmp_
         one.works(BUILD, **NOBODY)
         made_up = json.loads(one.state.read_text())["id"]
         there = one.service.left()
-        for content in (*DAMAGED, None):
-            one.state.write_bytes(content) if content is not None else one.state.unlink()
-            for what in (BUILD, CLEAN):
-                error = one.run(what, **NOBODY)["error"]
-                assert f"WORKSHOP_ID={made_up} (in us-east-1)" in error, error
-                assert error.startswith("WorkshopError: ") and len(error.splitlines()) == 1
-                assert (content is None) or ("is damaged" in error and one.state.read_bytes() == content)
+        for content, what in zip(DAMAGED, cycle((BUILD, CLEAN)), strict=False):
+            one.state.write_bytes(content) if content is not None else one.state.unlink(missing_ok=True)
+            error = one.run(what, **NOBODY)["error"]
+            assert f"WORKSHOP_ID={made_up} (in us-east-1)" in error, error
+            assert error.startswith("WorkshopError: ") and len(error.splitlines()) == 1
+            assert (content is None) or ("is damaged" in error and one.state.read_bytes() == content)
         assert one.service.left() == there
         one.works(BUILD, WORKSHOP_ID=made_up)  # found again, workshop.json too
         assert one.service.left() == there and json.loads(one.state.read_text())["knowledge_base_id"]
         one.state.unlink()
-        one.works(CLEAN, WORKSHOP_ID=made_up)
-        assert one.service.left() == {}
+        one.cleans(WORKSHOP_ID=made_up)
         assert "No bucket of this account" in one.run(CLEAN, **NOBODY)["error"]
-    report(f"workshop.json damaged in {len(DAMAGED)} ways, or lost: the tags tell its id each time")
 
 
 def test_nothing_is_made_or_removed_before_the_learner_agrees(tmp_path):
     with workshop(tmp_path, "opensearch") as one:
         error = one.run(BUILD, WORKSHOP_AGREE="false")["error"]
         assert "Nothing was made" in error and "BUILD_IT = True" in error
-        assert one.service.left() == {} and not one.state.exists() and not one.service.service.calls
+        assert one.service.left() == {} and not one.state.exists() and not one.calls()
         one.works(BUILD)
         there = one.service.left()
         error = one.run(CLEAN, WORKSHOP_AGREE="false")["error"]
@@ -227,30 +221,20 @@ def test_what_ends_as_failed_is_told_with_its_reason_and_made_anew_later(tmp_pat
         error = one.run(CLEAN)["error"]
         assert "could not be removed" in error and "The store said no." in error
         one.account.fails.clear()
-        one.works(CLEAN)
-        assert one.service.left() == {}
+        one.cleans()
 
 
 def test_a_document_that_fails_is_named_and_the_corrected_one_is_ingested(tmp_path):
-    name = "AMZN-2020-digest.pdf"
+    name = LETTERS[0]
     with workshop(tmp_path, "opensearch", bad_documents={name: "the file is encrypted"}) as one:
         printed = one.works(BUILD)["printed"]
         assert "the file is encrypted" in printed and f"/{name}]" in printed
         one.account.bad_documents.clear()
         time.sleep(1.1)  # S3 tells the time of a change in whole seconds
         one.service.client("s3").put_object(Bucket=OURS.common, Key=name, Body=b"not the file that is wanted")
-        before = len(one.service.service.calls)
+        before = len(one.calls())
         assert "encrypted" not in one.works(BUILD)["printed"]
         assert one.made(since=before) == {("StartIngestionJob", ""): 1}
-
-
-QUESTION = {**BUILD, "to": "until_some"}
-
-
-def test_the_first_question_waits_until_something_is_found(tmp_path):
-    with workshop(tmp_path, "s3vectors", empty=3) as one:
-        assert "the first answer: nothing found yet → 3 found" in one.works(QUESTION)["printed"]
-        assert "the first answer: 3 found" in one.works(QUESTION)["printed"]
 
 
 def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_makes_it(tmp_path):
@@ -265,8 +249,7 @@ def test_without_the_boundary_no_role_is_made_and_the_error_has_the_line_that_ma
         one.works(BUILD)
         limit = iam.get_role(RoleName=OURS.role)["Role"]["PermissionsBoundary"]
         assert limit["PermissionsBoundaryArn"] == boundary["Arn"]
-        one.works(CLEAN)
-        assert one.service.left() == {}
+        one.cleans()
 
 
 def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_session(tmp_path):
@@ -282,41 +265,7 @@ def test_a_learner_who_signs_in_by_a_role_is_named_by_the_role_and_not_by_the_se
         one.works(BUILD, **env)
         (policy,) = (found for (kind, _), found in one.account.serverless.policies.items() if kind == "data")
         assert policy["policy"][0]["Principal"] == [arn] and ":assumed-role/" in one.account.caller
-        one.works(CLEAN, **env)
-        assert one.service.left() == {}
-
-
-def test_what_needs_time_to_spread_is_tried_again(tmp_path):
-    with workshop(tmp_path, "opensearch", forbidden=3, not_ready=list(TOO_NEW), polls=3) as one:
-        one.works(BUILD)
-        refusals = [call for call in one.service.service.calls if call.outcome == "ValidationException"]
-        assert len(refusals) == len(TOO_NEW)
-        one.works(CLEAN)
-        assert one.service.left() == {}
-
-
-def test_a_real_mistake_in_the_request_is_not_tried_again(tmp_path):
-    with workshop(tmp_path, "s3vectors", not_ready=["The embedding model has 512 dimensions."] * 5) as one:
-        assert "512 dimensions" in one.run(BUILD)["error"]
-        refusals = [call for call in one.service.service.calls if call.outcome == "ValidationException"]
-        assert len(refusals) == 1
-
-
-def test_credentials_that_expire_on_the_way_are_told_and_the_state_is_kept(tmp_path):
-    places = dict.fromkeys(("iam.CreateRole", "CreateKnowledgeBase", "GetIngestionJob"), BUILD)
-    places["DeleteCollection"] = CLEAN
-    switches = {at: Switch() for at in places}
-    faults = [On(refused("expired"), at, calls=switch) for at, switch in switches.items()]
-    with workshop(tmp_path, "opensearch", *faults) as one:
-        for at, what in places.items():
-            switches[at].on = True
-            error = one.run(what)["error"]
-            assert error.startswith("CallFailed: Your credentials have expired.") and "sign in again" in error
-            assert one.state.exists()
-            switches[at].on = False
-        one.works(BUILD)
-        one.works(CLEAN)
-        assert one.service.left() == {}
+        one.cleans(**env)
 
 
 def test_lists_of_many_pages_are_read_to_the_end_and_every_version_goes(tmp_path, monkeypatch):
@@ -331,9 +280,9 @@ def test_lists_of_many_pages_are_read_to_the_end_and_every_version_goes(tmp_path
         for number in range(25):
             s3.put_object(Bucket=OURS.common, Key=f"more-{number % 5}", Body=b"x")
         s3.delete_object(Bucket=OURS.common, Key="more-0")  # leaves a delete marker
-        before = len(one.service.service.calls)
+        before = len(one.calls())
         one.works(CLEAN)
-        asked = Counter(call.operation for call in one.service.service.calls[before:])
+        asked = Counter(call.operation for call in one.calls(since=before))
         assert asked["DeleteObjects"] >= 3
         assert one.service.left() == theirs
 
@@ -344,10 +293,9 @@ def test_an_answer_that_is_lost_on_the_way_makes_nothing_twice(store, tmp_path):
     with workshop(tmp_path, store, *(On(lost(), name, calls={1}) for name in creates)) as one:
         while one.run(BUILD)["error"]:  # what botocore does not try again by itself, the learner does
             pass
-        assert [call for call in one.service.service.calls if call.outcome == "dropped"]
+        assert [call for call in one.calls() if call.outcome == "dropped"]
         assert {len(names) for names in one.service.left().values()} <= {1}
-        one.works(CLEAN)
-        assert one.service.left() == {}
+        one.cleans()
 
 
 def test_calls_that_are_throttled_slow_or_cut_end_in_a_build_and_a_removal(tmp_path):
@@ -358,9 +306,8 @@ def test_calls_that_are_throttled_slow_or_cut_end_in_a_build_and_a_removal(tmp_p
     )
     with workshop(tmp_path, "opensearch", *faults) as one:
         one.works(BUILD)
-        one.works(CLEAN)
-        assert one.service.left() == {}
-        assert {call.outcome for call in one.service.service.calls} >= {"ThrottlingException", "dropped"}
+        one.cleans()
+        assert {call.outcome for call in one.calls()} >= {"ThrottlingException", "dropped"}
 
 
 def answers(code, status, text):
@@ -372,38 +319,31 @@ def answers(code, status, text):
     return fault
 
 
-DOWN = {
-    "no connection": dropped(),
-    "503": answers("ServiceUnavailable", 503, "Try later."),
-    "not allowed here": answers("AccessDenied", 403, "with an explicit deny in a service control policy"),
+NO_CONNECTION, LATER = dropped(), answers("ServiceUnavailable", 503, "Try later.")
+DENIED = answers("AccessDenied", 403, "with an explicit deny in a service control policy")
+DOWN = {  # how a service cannot be reached, and the kinds of its things
+    "bedrock-agent": (DENIED, {"data source", "knowledge base"}),
+    "opensearchserverless": (NO_CONNECTION, {"collection", "data policy", "network policy", "encryption policy"}),
+    "s3vectors": (NO_CONNECTION, {"vector index", "vector bucket"}),
+    "iam": (LATER, {"role"}),
+    "s3": (LATER, {"bucket"}),
 }
 
 
-SERVICES = ("s3vectors", "opensearchserverless", "bedrock-agent", "iam", "s3")
-
-
-@pytest.mark.parametrize(("service", "how"), zip(SERVICES, [*DOWN, *DOWN], strict=False))
-def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(service, how, tmp_path):
-    switch = Switch()
-    with workshop(tmp_path, "opensearch", On(DOWN[how], f"{service}.*", calls=switch)) as one:
-        one.works(BUILD)
-        there = one.service.left()
-        switch.on = True
-        outcome = one.works(CLEAN)
-        silent = [kind for kind, what in outcome["left"].items() if what.startswith("could not be asked: ")]
-        assert silent == [kind for kind in kinds.KINDS if SERVICE_OF[kind] == service]
-        assert {what for kind, what in outcome["left"].items() if kind not in silent} == {"none"}
-        assert outcome["printed"].count("could not be asked") == len(silent) and one.state.exists()
-        assert len(one.service.left()) < len(there)
-        switch.on = False
-        one.works(CLEAN)
-        assert one.service.left() == {} and not one.state.exists()
-
-
-SERVICE_OF = dict.fromkeys(kinds.KINDS, "opensearchserverless")
-SERVICE_OF |= {"role": "iam", "bucket": "s3", "guardrail": "bedrock"}
-SERVICE_OF |= dict.fromkeys(["data source", "knowledge base"], "bedrock-agent")
-SERVICE_OF |= dict.fromkeys(["vector index", "vector bucket"], "s3vectors")
+def test_a_service_that_cannot_be_reached_does_not_stop_the_rest(tmp_path):
+    switches = {service: Switch() for service in DOWN}
+    faults = [On(DOWN[service][0], f"{service}.*", calls=switch) for service, switch in switches.items()]
+    with workshop(tmp_path, "opensearch", *faults) as one:
+        for service, switch in switches.items():
+            one.works(BUILD)
+            switch.on = True
+            outcome = one.works(CLEAN)
+            left = {kind: what for kind, what in outcome["left"].items() if what != "none"}
+            assert {*left} == DOWN[service][1] and one.state.exists()
+            assert all(what.startswith("could not be asked: ") for what in left.values())
+            assert outcome["printed"].count("could not be asked") == len(left)
+            switch.on = False
+            one.cleans()
 
 
 def test_what_holds_on_to_a_thing_is_told_in_the_words_of_the_service(tmp_path):
@@ -417,23 +357,18 @@ def test_what_holds_on_to_a_thing_is_told_in_the_words_of_the_service(tmp_path):
         assert "nothing has changed" in error and "DeleteConflict" in error and one.state.exists()
 
 
-def at_once(one, what, times=2, **env):
-    with ThreadPoolExecutor(times) as pool:
-        return list(pool.map(lambda number: one.run(what, by=number, **env), range(times)))
-
-
 @pytest.mark.parametrize("store", STORES)
 def test_two_builds_at_once_make_one_workshop_and_two_clean_ups_leave_nothing(store, tmp_path):
     with workshop(tmp_path, store, On(slow(before=lambda rng: rng.uniform(0, 0.05)))) as one:
-        at_once(one, BUILD, **NOBODY)
+        one.run(BUILD, times=2, **NOBODY)
         one.works(BUILD, **NOBODY)
         assert {len(names) for names in one.service.left().values()} == {1}
-        assert [outcome["error"] for outcome in at_once(one, CLEAN, **NOBODY)] == ["", ""]
+        assert [outcome["error"] for outcome in one.run(CLEAN, times=2, **NOBODY)] == ["", ""]
         assert one.service.left() == {} and not one.state.exists()
 
 
 def claim(number):
-    return state.claim(state.State(id=f"abcd{number:04}", account="1", region="r", store="opensearch")).id
+    return kb.claim(kb.State(id=f"abcd{number:04}", account="1", region="r", store="opensearch")).id
 
 
 def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_its_id(change, tmp_path):

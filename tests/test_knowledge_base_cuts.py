@@ -15,24 +15,21 @@ def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, 
         one.works(BUILD)
         once, there = one.made(), one.service.left()
         assert there and set(once.values()) == {1}
-        before = len(one.service.service.calls)
+        before = len(one.calls())
         one.works(BUILD)
         assert not one.made(since=before)  # a second run makes nothing
-        one.works(CLEAN)
-        before, steps = len(one.service.service.calls), []
+        one.cleans()
+        before, steps = len(one.calls()), []
         one.account.ids = 0  # the next thing gets the id that it had before
-        # Each run goes on where the one before was killed: before it sent the next call, then after it was answered.
-        while step := one.run(BUILD, cut=["before", steps])["cut"]:
-            assert one.run(BUILD, cut=["after", steps])["cut"] == step
+        # Each run goes on where the one before was killed, when the next call was answered and the answer not read.
+        while step := one.run(BUILD, cut=["after", steps])["cut"]:
             steps.append(step)
         assert one.made(since=before) == once and one.service.left().keys() == there.keys()
-        one.works(CLEAN)
-        assert one.service.left() == {} and not one.state.exists()
-        for number in range(len(steps)):  # one that was cut there is removed as it is
+        one.cleans()
+        for number in range(len(steps)):  # one that was killed before it sent the next call is removed as it is
             one.account.ids = 0
-            assert one.run(BUILD, cut=["after", steps[:number]])["cut"] == steps[number]
-            one.works(CLEAN)
-            assert one.service.left() == {} and not one.state.exists(), steps[number]
+            assert one.run(BUILD, cut=["before", steps[:number]])["cut"] == steps[number]
+            one.cleans()
     report(f"{store}: killed at {2 * len(steps)} points, continued, removed half-done: nothing twice, nothing left")
 
 
@@ -44,36 +41,41 @@ def test_a_killed_clean_up_leaves_nothing_after_the_next(store, tmp_path, report
         while one.run(CLEAN, cut=["after", []])["cut"]:  # each removes one thing more
             steps += 1
         assert steps > 5 and one.service.left() == {} and not one.state.exists()
-        one.works(CLEAN)  # and once more, with nothing there
     report(f"{store}: removed by a run after {steps} killed ones: nothing left")
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_access_denied_at_each_call_is_one_message_and_a_later_run_goes_on(store, tmp_path, report):
+REFUSALS = [  # how; what a learner reads; at each operation, or at each fourth
+    ("opensearch", "not authorized", ("CallFailed: You have no permission for ", "data/policies"), 1),
+    ("s3vectors", "expired", ("CallFailed: Your credentials have expired.", "sign in again"), 4),
+]
+
+
+@pytest.mark.parametrize(("store", "how", "told", "step"), REFUSALS, ids=["denied", "expired"])
+def test_a_refusal_at_each_call_is_one_message_and_a_later_run_goes_on(store, how, told, step, tmp_path, report):
     with workshop(tmp_path, store) as one:
         one.works(BUILD)
-        in_build = asked(one)
+        in_build = asked(one)[::step]
         one.works(CLEAN)
-        in_removal = [name for name in asked(one) if name not in in_build]
+        in_removal = [name for name in asked(one)[::step] if name not in in_build]
     switches = {name: Switch() for name in in_build + in_removal}
-    faults = [On(refused("not authorized"), name, calls=switch) for name, switch in switches.items()]
+    faults = [On(refused(how), name, calls=switch) for name, switch in switches.items()]
     with workshop(tmp_path, store, *faults) as one:
         # Each run goes on where the one before was refused, and is refused at the next operation.
         for what, names in ((BUILD, in_build), (CLEAN, in_removal)):
             for name in names:
                 switches[name].on = True
                 error = one.run(what)["error"]
-                assert error.startswith("CallFailed: You have no permission for "), (name, error)
-                assert "data/policies" in error and len(error) < 400, name
+                assert error.startswith(told[0]) and told[1] in error and len(error) < 400, (name, error)
+                assert one.state.exists() or name in in_build[:1]
                 switches[name].on = False
             one.works(what)
             if what == BUILD:
                 assert set(one.made().values()) == {1}
         assert one.service.left() == {}
-    report(f"{store}: access denied at {len(switches)} operations, each one message, each continued")
+    report(f"{store}: {how} at {len(switches)} operations, each one message, each continued")
 
 
 def asked(one):
     """The operations that were called so far, in the order of their first call."""
-    names = dict.fromkeys(f"{call.service}.{call.operation}" for call in one.service.service.calls)
+    names = dict.fromkeys(f"{call.service}.{call.operation}" for call in one.calls())
     return [name for name in names if not name.startswith(("sts.", "opensearch."))]

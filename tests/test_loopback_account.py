@@ -90,7 +90,7 @@ def aws():
         yield Aws(found)
 
 
-RULES = {  # by number: how it is met, what is said with the rule, and what without it
+MET = {  # by number: how it is met, what is said with the rule, and what without it
     7: (lambda aws: aws.asks(2, "HYBRID"), "HYBRID search type is not supported", "'text': "),
     8: (lambda aws: aws.asks(1, "SEMANTIC"), "'retrievalResults': []", "'text': "),
     9: (lambda aws: str(aws.ingested()[1]), "'numberOfDocumentsFailed': 0", "'numberOfDocumentsFailed': 1"),
@@ -99,9 +99,9 @@ RULES = {  # by number: how it is met, what is said with the rule, and what with
 }
 
 
-@pytest.mark.parametrize("number", RULES)
+@pytest.mark.parametrize("number", MET)
 def test_each_rule_about_what_the_account_holds_breaks_once(number):
-    meet, *wanted = RULES[number]
+    meet, *wanted = MET[number]
     for off, text in zip(([], [number]), wanted, strict=True):
         with together(Account(polls=0, not_ready=["cannot assume role"] * (number == 10)), off=off) as found:
             assert text in meet(Aws(found)), off

@@ -4,119 +4,91 @@ from datetime import date
 
 import pytest
 
-from helpers import models, workshop
+from helpers import models, replay
 from helpers.language import WorkshopError
-from helpers.replay.recording import Recording
-from tools.recorder import save
-
-
-def summary(model_id, status="ACTIVE", ends=None, on_demand=False):
-    life = {"status": status, **({"endOfLifeTime": ends} if ends else {})}
-    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{model_id}"
-    kinds = ["ON_DEMAND"] if on_demand else []
-    return {"modelArn": arn, "modelId": model_id, "modelLifecycle": life, "inferenceTypesSupported": kinds}
-
-
-def profile(profile_id):
-    arn = f"arn:aws:bedrock:us-east-1:111122223333:inference-profile/{profile_id}"
-    fixed = {"models": [], "status": "ACTIVE", "type": "SYSTEM_DEFINED", "inferenceProfileName": profile_id}
-    return {"inferenceProfileArn": arn, "inferenceProfileId": profile_id, **fixed}
-
-
-@pytest.fixture
-def listed(tmp_path, change):
-    """Replay a region that lists these models and, page by page, these profiles."""
-
-    def start(models_, *profile_pages):
-        change(recordings_dir=tmp_path)
-        recording = Recording(tmp_path / "none.json")
-        recording.date = "2026-11-22"
-        call = "bedrock.ListFoundationModels"
-        recording.add(
-            {"call": call, "request": {"byProvider": "anthropic"}, "body": {"json": {"modelSummaries": models_}}}
-        )
-        for number, page in enumerate(profile_pages):
-            request = {"typeEquals": "SYSTEM_DEFINED", **({"nextToken": str(number)} if number else {})}
-            body = {"inferenceProfileSummaries": [profile(each) for each in page]}
-            if number + 1 < len(profile_pages):
-                body["nextToken"] = str(number + 1)
-            recording.add({"call": "bedrock.ListInferenceProfiles", "request": request, "body": {"json": body}})
-        save(recording, tmp_path / "lesson.json")
-        workshop.start("lesson")
-
-    return start
-
 
 A = "anthropic."
 SONNET, OPUS, HAIKU = (f"{A}claude-{name}" for name in ("sonnet-5-5", "opus-5-5", "haiku-4-5-20251001-v1:0"))
 OLD = A + "claude-opus-4-1-20250805-v1:0"
-BOTH = [summary(SONNET), summary(OPUS)]
+ON_DEMAND = {"inferenceTypesSupported": ["ON_DEMAND"]}
+ENDED, ENDS = ({"status": "LEGACY", "endOfLifeTime": f"{day}T00:00:00Z"} for day in ("2026-11-01", "2027-01-08"))
+
+
+@pytest.fixture
+def resolve(live, monkeypatch):
+    """What answers where these models, {id: what differs}, and, page by page, these profiles are listed."""
+    monkeypatch.setattr(replay.Live, "today", lambda self: date(2026, 11, 22))
+    plain = {"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/x", "modelLifecycle": {"status": "ACTIVE"}}
+    fixed = {"models": [{}], "status": "ACTIVE", "type": "SYSTEM_DEFINED", "inferenceProfileName": "x"}
+    fixed["inferenceProfileArn"] = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/x"
+
+    def found(offered, pages, alias="", geography="global"):
+        summaries = [[{**fixed, "inferenceProfileId": each} for each in page] for page in pages]
+        answers = [{"inferenceProfileSummaries": page, "nextToken": "more"} for page in summaries]
+        del answers[-1]["nextToken"]
+        models_ = {"modelSummaries": [{**plain, "modelId": each, **more} for each, more in offered.items()]}
+        given = {"bedrock.ListFoundationModels": models_, "bedrock.ListInferenceProfiles": answers}
+        with live(given, region="us-east-1", geography=geography):
+            return models.resolve(alias)
+
+    return found
+
+
+BOTH = {SONNET: {}, OPUS: {}}
 FOUND = {  # models; pages of profiles; what is asked for; geography; what answers
     "global first, on any page": (BOTH, [["us." + SONNET], ["global." + SONNET]], "", "global", "global." + SONNET),
     "a geography": (BOTH, [["global." + SONNET, "jp." + SONNET]], "", "jp", "jp." + SONNET),
     "no global one": (BOTH, [["jp." + SONNET]], "", "global", "jp." + SONNET),
     "a short name is not a newer model": (
-        [summary(SONNET), summary(A + "claude-sonnet-5")],
-        [["global." + SONNET, f"global.{A}claude-sonnet-5"]],
+        {SONNET: {}, A + "claude-sonnet-5": {}}, [["global." + SONNET, f"global.{A}claude-sonnet-5"]],
         "claude-sonnet-5", "global", f"global.{A}claude-sonnet-5",
     ),
-    "a full id": ([summary(HAIKU)], [["us." + HAIKU]], "eu." + HAIKU, "global", "us." + HAIKU),
-    "on demand": ([summary(HAIKU, on_demand=True)], [[]], "claude-haiku-4-5", "global", HAIKU),
+    "a full id": ({HAIKU: {}}, [["us." + HAIKU]], "eu." + HAIKU, "global", "us." + HAIKU),
+    "on demand": ({HAIKU: ON_DEMAND}, [[]], "claude-haiku-4-5", "global", HAIKU),
+    "a profile before on demand": ({HAIKU: ON_DEMAND}, [["us." + HAIKU]], "claude-haiku-4-5", "global", "us." + HAIKU),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", FOUND)
-def test_the_model_that_answers_is_found_by_listing(listed, change, case):
-    offered, pages, alias, geography, wanted = FOUND[case]
-    listed(offered, *pages)
-    change(geography=geography)
-    assert models.resolve(alias).id == wanted
+def test_the_model_that_answers_is_found_by_listing(resolve, case):
+    *asked, wanted = FOUND[case]
+    assert resolve(*asked).id == wanted
 
 
-ENDED = summary(OLD, "LEGACY", "2026-11-01T00:00:00Z")
 PROFILES = ["global." + SONNET, "global." + OPUS, "us." + OLD, "jp." + SONNET]
 REFUSED = [  # models, profiles, what is asked for, geography, what is said
     (BOTH, PROFILES, "", "eu", r"in 'eu' .*offered in us-east-1: global, jp\."),  # never silently global
+    ({HAIKU: ON_DEMAND}, [], HAIKU, "eu", r"in 'eu' .*offered in us-east-1: none\."),
     (BOTH, PROFILES, A + "claude-3-sonnet-20240229-v1:0", "global",
      "claude-3-sonnet reached its end of life on 2026-07-30. Use claude-sonnet-5-5 instead"),
-    ([ENDED, summary(OPUS)], PROFILES, "claude-opus-4-1", "global", r"end of life on 2026-11-01\. Use claude-opus-5-5"),
+    ({OLD: {"modelLifecycle": ENDED}, OPUS: {}}, PROFILES, "claude-opus-4-1", "global",
+     r"end of life on 2026-11-01\. Use claude-opus-5-5"),
     (BOTH, ["global." + OPUS], "", "global", r"'claude-sonnet-5-5' in us-east-1.*Use claude-opus-5-5"),
-    ([], [], "", "global", "WORKSHOP_REGION"),
+    ({}, [], "", "global", "WORKSHOP_REGION"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("offered", "profiles", "alias", "geography", "said"), REFUSED)
-def test_what_cannot_answer_is_said_with_what_can(listed, change, offered, profiles, alias, geography, said):
-    listed(offered, profiles)
-    change(geography=geography)
+def test_what_cannot_answer_is_said_with_what_can(resolve, offered, profiles, alias, geography, said):
     with pytest.raises(WorkshopError, match=said):
-        models.resolve(alias)
+        resolve(offered, [profiles], alias, geography)
 
 
-def test_a_coming_end_is_shown(listed):
-    listed([summary(OLD, "LEGACY", "2027-01-08T00:00:00Z")], ["us." + OLD])
-    found = models.resolve("claude-opus-4-1")
+def test_a_coming_end_is_shown(resolve):
+    found = resolve({OLD: {"modelLifecycle": ENDS}}, [["us." + OLD]], "claude-opus-4-1")
     assert found.end_of_life == date(2027, 1, 8)
     assert "(legacy, end of life 2027-01-08; no price known)" in str(found)
 
 
-@pytest.mark.parametrize(
-    ("alias", "thinks", "structured"),
-    [
-        ("claude-sonnet-5-5", True, False),
-        ("claude-haiku-5-5", True, False),
-        ("claude-sonnet-5", True, False),
-        ("claude-opus-4-8", False, False),
-        ("claude-opus-4-7", False, False),
-        ("claude-opus-4-6", False, True),
-        ("claude-haiku-4-5", False, True),
-        ("claude-opus-4-1", False, True),
-        ("claude-3-haiku", False, False),
-    ],
-)
-def test_what_a_model_takes(alias, thinks, structured):
+THINKS = ("claude-sonnet-5-5", "claude-haiku-5-5", "claude-sonnet-5")
+TAKES_A_SCHEMA = ("claude-opus-4-6", "claude-haiku-4-5", "claude-opus-4-1")
+
+
+@pytest.mark.parametrize("alias", (*THINKS, *TAKES_A_SCHEMA, "claude-opus-4-8", "claude-opus-4-7", "claude-3-haiku"))
+def test_what_a_model_takes(alias):
+    thinks = alias in THINKS
     model = models.Model(alias, f"global.anthropic.{alias}", "ACTIVE", None)
-    assert (model.thinks, model.structured) == (thinks, structured)
+    assert (model.thinks, model.structured) == (thinks, alias in TAKES_A_SCHEMA)
     assert model.effort("low") == ({"outputConfig": {"effort": "low"}} if thinks else {})
     assert model.effort("low", messages=True) == ({"output_config": {"effort": "low"}} if thinks else {})
 

@@ -3,6 +3,7 @@
 import re
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import NamedTuple
 
 import pytest
 from policy_sentry.querying.actions import get_action_data, get_actions_for_service
@@ -12,7 +13,7 @@ from helpers.replay.recording import Recording
 from helpers.settings import ROOT
 
 FILES = sorted((ROOT / "data/recordings").glob("*.json"))
-BUILDS = ("03_create_knowledge_base", "99_clean_up")
+BUILDS = [path for path in FILES if path.name.startswith(("03", "99"))]
 VALUES = {
     "account": "111122223333",
     "region": "us-east-1",
@@ -76,104 +77,97 @@ def listed(statement, key):
     return [statement[key]] if isinstance(statement[key], str) else statement[key]
 
 
-def allows(names, action):
-    return any(action in listed(each, "Action") for name in names for each in statements(name))
+def given(*names):
+    """The actions that these policies allow."""
+    return {action for name in names for each in statements(name) for action in listed(each, "Action")}
 
 
-def needed(*notebooks, apart=()):
-    calls = {
-        entry["call"]
-        for path in FILES
-        for entry in Recording(path).entries
-        if (not notebooks or path.name.startswith(notebooks)) and not path.name.startswith(apart or ("-",))
-    }
+def needed(files):
+    calls = {entry["call"] for path in files for entry in Recording(path).entries}
     return {action for call in calls for action in actions_of(call)}
 
 
 def test_the_learner_may_make_every_call_of_the_lessons_and_the_builder_every_call_of_build_and_removal():
-    lessons = needed(apart=BUILDS)
-    assert len(lessons) >= 4
-    assert {action for action in lessons if not allows(["learner"], action)} == set()
-    builds = needed(*BUILDS)
-    assert len(builds) >= 35
-    assert {action for action in builds if not allows(["builder"], action)} == set()
+    lessons, builds = needed(path for path in FILES if path not in BUILDS), needed(BUILDS)
+    assert len(lessons) >= 4 and lessons <= given("learner")
+    assert len(builds) >= 35 and builds <= given("builder")
+    assert given(*FOR_PEOPLE) <= lessons | builds | LIVE_ONLY  # nothing is allowed that no call needs
+    control = actions_of("s3.GetObject")  # which no lesson calls
+    assert control == ["s3:GetObject"] and not given(*FOR_PEOPLE) & {*control}
 
 
-def test_control_a_call_that_no_policy_names_is_noticed():
-    assert not allows(FOR_PEOPLE, "s3:PutBucketPolicy")
-    assert actions_of("s3.GetObject") == ["s3:GetObject"] and not allows(FOR_PEOPLE, "s3:GetObject")
+class Facts(NamedTuple):
+    """What AWS's lists know of an action."""
 
-
-def test_nothing_is_allowed_that_no_call_needs():
-    given = {action for name in FOR_PEOPLE for each in statements(name) for action in listed(each, "Action")}
-    unused = given - needed() - LIVE_ONLY
-    assert unused == set()
-
-
-@pytest.mark.parametrize("name", [*FOR_PEOPLE, *FOR_ROLES])
-def test_a_policy_is_known_to_awss_lists(name):
-    assert lint(statements(name)) == []
+    level: str
+    forms: list  # patterns of its resources, "*" if it has none
+    keys: set  # of conditions
 
 
 @cache
-def known(service):
-    return {action.lower() for action in get_actions_for_service(service)}
+def facts(action):
+    """Of policy_sentry's copy of the Service Authorization Reference; None if there is no such action."""
+    service, _, short = action.partition(":")
+    if action.lower() not in map(str.lower, get_actions_for_service(service)):
+        return None
+    rows = get_action_data(service, short)[service]
+    forms = [re.sub(r"\$\{\w+\}", "*", row["resource_arn_format"]) for row in rows]
+    return Facts(rows[0]["access_level"], forms, {key for row in rows for key in row["condition_keys"]})
+
+
+def conditions(statement):
+    """The keys that its conditions look at."""
+    return {key for condition in statement.get("Condition", {}).values() for key in condition}
 
 
 def lint(policy):
-    """What policy_sentry's copy of the Service Authorization Reference finds wrong."""
-    problems = []
+    """What is wrong in a policy by AWS's own lists."""
     for statement in policy:
         for action in listed(statement, "Action"):
-            service, _, short = action.partition(":")
-            if "*" in action:
-                problems.append(f"{action}: a * in an action")
-            elif action.lower() not in known(service):
-                problems.append(f"{action}: no such action")
-            else:
-                rows = get_action_data(service, short)[service]
-                formats = [row["resource_arn_format"] for row in rows]
-                new = short.startswith("Create") and "*" in formats  # what is not there yet has no name
-                problems += [] if new else _resources(statement, action, formats)
-                problems += _conditions(statement, action, {key for row in rows for key in row["condition_keys"]})
-    return problems
+            if not (known := facts(action)):
+                yield f"{action}: no such action"
+                continue
+            patterns = [form for form in known.forms if form != "*"]
+            new = action.partition(":")[2].startswith("Create") and "*" in known.forms  # has no name yet
+            for resource in [] if new else listed(statement, "Resource"):
+                # A named resource must be of a kind that the action has; "*" is for actions that know no kind.
+                if resource == "*" and patterns:
+                    yield f"{action}: give its resources instead of *"
+                if resource != "*" and not any(overlap(resource, pattern) for pattern in patterns):
+                    yield f"{action}: {resource} is no resource of it"
+            allowed = [re.sub(r"\$\{\w+\}", "*", key) for key in known.keys]
+            allowed += ["aws:ResourceAccount", "iam:PassedToService"]
+            for key in conditions(statement):
+                if not any(fnmatchcase(key, pattern) for pattern in allowed):
+                    yield f"{action}: it has no condition {key}"
 
 
-def _resources(statement, action, formats):
-    patterns = [re.sub(r"\$\{\w+\}", "*", each) for each in formats if each != "*"]
-    for resource in listed(statement, "Resource"):
-        # A named resource must be of a kind that the action has; "*" is for actions that know no kind.
-        if resource == "*" and patterns:
-            yield f"{action}: give its resources instead of *"
-        if resource != "*" and not any(_overlap(resource, pattern) for pattern in patterns):
-            yield f"{action}: {resource} is no resource of it"
-
-
-def _overlap(resource, pattern):
+def overlap(resource, pattern):
     one, other = resource.split(":", 5), pattern.split(":", 5)
     return len(one) == len(other) and all(
         fnmatchcase(a, b) or fnmatchcase(b, a) for a, b in zip(one, other, strict=True)
     )
 
 
-def _conditions(statement, action, keys):
-    general = ("aws:ResourceAccount", "iam:PassedToService")
-    patterns = [re.sub(r"\$\{\w+\}", "*", key) for key in keys]
-    for condition in statement.get("Condition", {}).values():
-        for key in condition:
-            if key not in general and not any(fnmatchcase(key, pattern) for pattern in patterns):
-                yield f"{action}: it has no condition {key}"
+@pytest.mark.parametrize("name", [*FOR_PEOPLE, *FOR_ROLES])
+def test_a_policy_is_known_to_awss_lists(name):
+    assert list(lint(statements(name))) == []
 
 
-# By the kind of condition key: the key that a statement of the builder has to use wherever its action knows it.
-KEYS = {
-    "aws:RequestTag": "aws:RequestTag/workshop",
-    "iam:PermissionsBoundary": "iam:PermissionsBoundary",
-    "iam:AWSServiceName": "iam:AWSServiceName",
-    "aoss:collection": "aoss:collection",
-    "s3vectors:VectorBucketTag": "s3vectors:VectorBucketTag/workshop",
-    "aws:ResourceTag": "aws:ResourceTag/workshop",
-}
+def test_control_the_linter_finds_what_is_wrong():
+    wrong = [
+        {"Action": "s3:*", "Resource": "*"},
+        {"Action": "s3:GetObjekt", "Resource": "*"},
+        {"Action": "s3:GetObject", "Resource": "arn:aws:iam::111122223333:role/x"},
+        {"Action": "s3:GetObject", "Resource": "*"},
+        {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*", "Condition": {"StringEquals": {"iam:Path": "x"}}},
+    ]
+    assert [len(list(lint([each]))) for each in wrong] == [1] * 5
+
+
+# A statement of the builder has to use one of these wherever its action knows one of them.
+LIMITS = {"iam:PermissionsBoundary", "iam:AWSServiceName", "aoss:collection"}
+LIMITS |= {f"{key}/workshop" for key in ("aws:RequestTag", "aws:ResourceTag", "s3vectors:VectorBucketTag")}
 # S3 looks at a bucket's tags only after they were switched on for access control. The rest is limited by another key.
 UNTAGGED = {"s3:DeleteBucket", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "iam:PassRole"}
 
@@ -181,15 +175,11 @@ UNTAGGED = {"s3:DeleteBucket", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObje
 def bare(policy):
     """The actions that change something without a condition although AWS's list knows one that would limit them."""
     for statement in policy:
-        used = {key for condition in statement.get("Condition", {}).values() for key in condition}
         for action in listed(statement, "Action"):
-            service, _, short = action.partition(":")
-            rows = get_action_data(service, short)[service]
-            known = {key.partition("/")[0] for row in rows for key in row["condition_keys"]}
-            wanted = [KEYS[key] for key in KEYS if key in known][:1]  # the strictest that there is
+            known = {key.partition("/")[0] for key in facts(action).keys} & {key.partition("/")[0] for key in LIMITS}
             # A look at what may not be there yet has no tags to compare: it would be refused instead of answered.
-            looks = rows[0]["access_level"] in ("Read", "List") and short not in ("Retrieve", "GetIngestionJob")
-            if not looks and action not in UNTAGGED and wanted and not used & set(KEYS.values()):
+            looks = facts(action).level in ("Read", "List") and not action.endswith((":Retrieve", ":GetIngestionJob"))
+            if known and not looks and action not in UNTAGGED and not conditions(statement) & LIMITS:
                 yield action
 
 
@@ -204,20 +194,8 @@ def test_a_role_is_made_and_given_rights_only_within_the_boundary():
         found = [each for each in statements("builder") if action in listed(each, "Action")]
         assert all("claude-workshop-boundary" in str(each["Condition"]["ArnLike"]) for each in found) and found
     lifts = ("AttachRolePolicy", "DeleteRolePermissionsBoundary", "UpdateAssumeRolePolicy", "CreatePolicy")
-    assert not [action for action in lifts if allows(FOR_PEOPLE, f"iam:{action}")]
-    inside = {action for name in FOR_ROLES for each in statements(name) for action in listed(each, "Action")}
-    assert {action for action in inside if not allows(["boundary"], action)} == set()  # what the role needs
-
-
-def test_control_the_linter_finds_what_is_wrong():
-    wrong = [
-        {"Action": "s3:*", "Resource": "*"},
-        {"Action": "s3:GetObjekt", "Resource": "*"},
-        {"Action": "s3:GetObject", "Resource": "arn:aws:iam::111122223333:role/x"},
-        {"Action": "s3:GetObject", "Resource": "*"},
-        {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*", "Condition": {"StringEquals": {"iam:Path": "x"}}},
-    ]
-    assert [len(lint([each])) for each in wrong] == [1] * 5
+    assert not given(*FOR_PEOPLE) & {f"iam:{action}" for action in lifts}
+    assert given(*FOR_ROLES) <= given("boundary")  # what the role needs
 
 
 def test_bedrock_may_take_the_role_on_only_for_this_account_and_region():
@@ -231,8 +209,7 @@ def test_bedrock_may_take_the_role_on_only_for_this_account_and_region():
 def test_the_names_of_the_policies_are_those_that_the_workshop_gives():
     names = Names("abcd1234")
     resources = [part for each in statements("builder") for part in listed(each, "Resource") if part != "*"]
-    assert any(fnmatchcase(f"arn:aws:s3:::{names.common}", part) for part in resources)
-    assert any(fnmatchcase(f"arn:aws:iam::111122223333:role/{names.role}", part) for part in resources)
     vector_bucket = f"arn:aws:s3vectors:us-east-1:111122223333:bucket/{names.common}"
-    assert any(fnmatchcase(vector_bucket, part) for part in resources)
+    for ours in (f"arn:aws:s3:::{names.common}", f"arn:aws:iam::111122223333:role/{names.role}", vector_bucket):
+        assert any(fnmatchcase(ours, part) for part in resources)
     assert len(names.common) <= 32  # the longest name of a policy of OpenSearch Serverless

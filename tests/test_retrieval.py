@@ -2,9 +2,8 @@
 
 import pytest
 
-from helpers import clients, retrieval, workshop
+from helpers import clients, retrieval
 from helpers.retrieval import Passage
-from tests.loopback import Script, Service
 
 
 def result(number):
@@ -15,7 +14,7 @@ def result(number):
 
 
 @pytest.fixture
-def service(change, monkeypatch):
+def service(live):
     """A service whose Retrieve has ten results, three at a time; the learner's session is live."""
 
     def answer(params):
@@ -23,12 +22,7 @@ def service(change, monkeypatch):
         more = {"nextToken": str(first + 3)} if first + 3 < 10 else {}
         return {"retrievalResults": [result(number) for number in range(first, min(first + 3, 10))], **more}
 
-    with Service(Script({"bedrock-agent-runtime.Retrieve": answer})) as service:
-        for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", service.url)
-        change(mode="live", region="us-east-1")
-        workshop.start("lesson")
+    with live({"bedrock-agent-runtime.Retrieve": answer}) as service:
         yield service
 
 

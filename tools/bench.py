@@ -71,31 +71,31 @@ def _serve(pipe: Any, faults: tuple[On, ...]) -> None:
 
 
 def batch_against_quota_and_ideal(folder: Path) -> None:
-    """320 calls of 200 ms, 16 in flight: beside 320 x 0.2 / 16 seconds, and beside quotas of the service."""
-    calls, seconds, at_most = 320, 0.2, 16
-    for rate, burst in ((0, 0), (40, 40), (20, 5), (10, 60)):
-        limits = [On(quota(rate, burst))] if rate else []
-        best = calls * seconds / at_most if not rate else max(1, calls - burst) / rate
-        took = []
-        for _ in range(1 if rate else 3):
-            with service(*limits, On(slow(seconds))) as (url, seen):
-                start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
-                runtime = clients.client("bedrock-runtime")
-                runtime.converse(**question(calls))  # the first call of a client reads the service model's rules
-                begin = time.perf_counter()
-                with contextlib.redirect_stdout(io.StringIO()):
-                    results = batch.run(
-                        lambda number: runtime.converse(**question(number)),  # noqa: B023
-                        range(calls),
-                        batch.Results(),
-                        at_most,
-                    )
-                took.append(time.perf_counter() - begin)
-            assert len(results) == seen["answered"] - 1 == calls, "each result once"
-        name = f"quota {rate} a second, burst {burst}" if rate else "no quota"
-        shares = ", ".join(f"{best / each:.0%}" for each in sorted(took))
-        refused = f"{seen['ThrottlingException']} refused"
-        print(f"batch of {calls} calls, {at_most} in flight, {name}: {shares} of the best {best:.1f} s; {refused}")
+    """n calls of 0.2 s or 1 s, 16 in flight, beside n / 16 times that, and quotas; sleeps show its own part."""
+    at_most, ideal = 16, 4.0
+
+    def seconds(ask: Any, items: range) -> float:
+        begin = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert len(batch.run(ask, items, batch.Results(), at_most)) == len(items)
+        return time.perf_counter() - begin
+
+    for pause, rate, burst in ((0.2, 0, 0), (1.0, 0, 0), (0.2, 40, 40), (0.2, 20, 5), (0.2, 10, 60)):
+        calls = round(ideal / pause) * at_most
+        name = f"quota {rate} a second, burst {burst}"
+        if not rate:
+            asleep = seconds(lambda number: time.sleep(pause), range(calls))  # noqa: B023
+            name = f"no quota ({ideal / asleep:.1%} with sleeps)"
+        with service(*[On(quota(rate, burst))] * (rate > 0), On(slow(pause))) as (url, seen):
+            start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
+            converse = clients.client("bedrock-runtime").converse
+            converse(**question(calls))  # the first call of a client reads the service model's rules
+            took = seconds(lambda number: converse(**question(number)), range(calls))  # noqa: B023
+        assert seen["answered"] == 1 + calls, "each result once"
+        best = max(1, calls - burst) / rate if rate else ideal
+        load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+        told = f"{best / took:.1%} of the best {best:.1f} s; {seen['ThrottlingException']} refused; {load}"
+        print(f"batch of {calls} calls of {pause} s, {at_most} in flight, {name}: {told}")
 
 
 def replay_against_loopback_and_vcrpy(folder: Path) -> None:

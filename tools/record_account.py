@@ -50,8 +50,13 @@ def main() -> int:
     return 0
 
 
-def run(store: str, folder: Path, edition: str = "") -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
-    """Both lessons live, one after the other; what the account holds at the end, and the rules that were met."""
+def run(
+    store: str, folder: Path, edition: str = "", before: str = ""
+) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
+    """Both lessons live and recorded, one after the other; what the account holds then, and the rules that were met.
+
+    `before` is code that their kernels run first.
+    """
     with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]]), edition=edition) as service:
         env = {
             **environment("live"),
@@ -63,7 +68,7 @@ def run(store: str, folder: Path, edition: str = "") -> tuple[list[Outcome], dic
             "WORKSHOP_STATE_FILE": str(folder / "workshop.json"),
         }
         # Nothing takes time there, so nobody waits.
-        before = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
+        before += "\nfrom helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
         before += "\nfrom tools import recorder; recorder.install()"
         outcomes = [execute(FOLDER / edition / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
         return outcomes, service.left(), service.account.rules.met

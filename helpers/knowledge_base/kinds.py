@@ -48,14 +48,14 @@ def _tagged(service: str, arn: str) -> str:
     return _owner(client(service).list_tags_for_resource(resourceArn=arn)["tags"])
 
 
-def _first(operation: str, wanted: str, **params: str) -> Any:
+def _first(service: str, operation: str, wanted: str, **params: str) -> Any:
     """What `wanted`, a JMESPath, finds first in a list, page by page; None if nothing."""
-    return next(iter(client(AGENT).get_paginator(operation).paginate(**params).search(wanted)), None)
+    return next(iter(client(service).get_paginator(operation).paginate(**params).search(wanted)), None)
 
 
 def _knowledge_base(names: Names) -> Thing | None:
     wanted = f"knowledgeBaseSummaries[?name=='{names.common}'].knowledgeBaseId"
-    if not (number := _first("list_knowledge_bases", wanted)):
+    if not (number := _first(AGENT, "list_knowledge_bases", wanted)):
         return None
     base = client(AGENT).get_knowledge_base(knowledgeBaseId=number)["knowledgeBase"]
     told = _tagged(AGENT, base["knowledgeBaseArn"]), base["status"], "; ".join(base.get("failureReasons", []))
@@ -66,7 +66,7 @@ def _data_source(names: Names) -> Thing | None:
     if (base := _knowledge_base(names)) is None:
         return None
     wanted = f"dataSourceSummaries[?name=='{names.common}'].[dataSourceId, status]"
-    number, status = _first("list_data_sources", wanted, knowledgeBaseId=base.id) or ("", "")
+    number, status = _first(AGENT, "list_data_sources", wanted, knowledgeBaseId=base.id) or ("", "")
     return Thing("data source", names.common, f"{base.id}/{number}", base.owner, status) if number else None
 
 
@@ -74,7 +74,7 @@ def _delete_data_source(one: Thing) -> None:
     """After its job is stopped. It was made with RETAIN: its vectors go with their store."""
     place = dict(zip(("knowledgeBaseId", "dataSourceId"), one.id.split("/"), strict=True))
     running = "ingestionJobSummaries[?status=='STARTING'||status=='IN_PROGRESS'].ingestionJobId"
-    if job := _first("list_ingestion_jobs", running, **place):
+    if job := _first(AGENT, "list_ingestion_jobs", running, **place):
         client(AGENT).stop_ingestion_job(**place, ingestionJobId=job)
     client(AGENT).delete_data_source(**place)
 
@@ -99,12 +99,12 @@ def _vector_index(names: Names) -> Thing:
 
 
 def _guardrail(names: Names) -> Thing | None:
-    control, wanted = client("bedrock"), f"guardrails[?name=='{names.common}'].[id, arn, status]"
-    found = next(iter(control.get_paginator("list_guardrails").paginate().search(wanted)), None)
-    if not found:
+    wanted = f"guardrails[?name=='{names.common}'].[id, arn, status]"
+    if not (found := _first("bedrock", "list_guardrails", wanted)):
         return None
-    tags = control.list_tags_for_resource(resourceARN=found[1]).get("tags", [])
-    return Thing("guardrail", names.common, found[0], _owner(tags), found[2])
+    number, arn, status = found
+    tags = client("bedrock").list_tags_for_resource(resourceARN=arn).get("tags", [])
+    return Thing("guardrail", names.common, number, _owner(tags), status)
 
 
 def _role(names: Names) -> Thing:

@@ -1,10 +1,18 @@
-"""What the workshop's resources are called, and how they are marked as its own."""
+"""Which workshop this is: what its resources are called, how they are marked, and workshop.json, which remembers it."""
 
+import contextlib
 import json
+import os
 import string
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from helpers.settings import ROOT
+from pydantic import BaseModel, Field, ValidationError
+
+from helpers import replay
+from helpers.language import WorkshopError
+from helpers.settings import ROOT, settings
 
 WORKSHOP = "claude-on-bedrock"
 PREFIX = "claude-workshop-"
@@ -36,3 +44,48 @@ def document(name: str, **values: str) -> Any:
 def arn(service: str, region: str = "") -> str:
     """The beginning of an ARN of the AWS partition, up to the region."""
     return f"arn:aws:{service}:{region}" if region else f"arn:aws:{service}"
+
+
+class State(BaseModel, frozen=True):
+    """What workshop.json holds. It may be lost: every name follows from the id."""
+
+    id: str = Field(pattern="^[a-z0-9]{4,12}$")
+    account: str
+    region: str
+    store: str
+    knowledge_base_id: str = ""
+
+
+def read() -> State | None:
+    """What workshop.json holds; None without it, and in replay, where nothing is real; `WorkshopError` if damaged."""
+    path = settings().state_file
+    if replay.active().offline or not path.exists():
+        return None
+    try:
+        return State.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        what = " ".join(map(str, [*error.errors()[0]["loc"], error.errors()[0]["msg"]]))
+        raise WorkshopError("{file} is damaged ({what}). Move it away.", file=path, what=what) from error
+
+
+def write(state: State | None, into: Callable[[Path, Path], None] = os.replace) -> None:
+    """Put `state` into workshop.json, whole or not at all; None removes the file."""
+    path = settings().state_file
+    if replay.active().offline:
+        return
+    if state is None:
+        path.unlink(missing_ok=True)
+        return
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        beside.write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        into(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def claim(state: State) -> State:
+    """Write `state` if there is no workshop.json; what it holds then: of two builds at once, one is first."""
+    with contextlib.suppress(FileExistsError):
+        write(state, os.link)  # unlike a rename, never over a file that is there
+    return read() or state

@@ -8,9 +8,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers import clients, replay
-from helpers.knowledge_base import state
-from helpers.knowledge_base.kinds import KINDS, Thing, code_of, find
-from helpers.knowledge_base.names import Names
+from helpers.knowledge_base.kinds import KINDS, Thing, buckets, code_of, find
+from helpers.knowledge_base.names import PREFIX, Names, State, claim, read, write
 from helpers.knowledge_base.waiting import until
 from helpers.language import N_, WorkshopError, say
 from helpers.settings import settings
@@ -31,6 +30,28 @@ def agree(flag: str, agreed: bool) -> None:
         )
 
 
+def ids() -> dict[str, str]:
+    """Id and region of the workshops whose tags this account's buckets carry: the one listing across the account."""
+    found = [find("bucket", Names(name.removeprefix(PREFIX))) for name in buckets()]
+    return {one.owner: one.region for one in found if one and one.name == PREFIX + one.owner}
+
+
+def offer() -> str:
+    """What to do when the id is lost."""
+    try:
+        there = [say("WORKSHOP_ID={id} (in {region})", id=own, region=region) for own, region in ids().items()]
+    except (ClientError, BotoCoreError, WorkshopError) as error:
+        return say("Put WORKSHOP_ID=... into .env; the ids in this account cannot be looked up ({error}).", error=error)
+    if not there:
+        return say("No bucket of this account has the tags of a workshop. Are these the right credentials?")
+    return say(
+        "The tags in this account tell of {there}. Put the one that is yours into .env, restart the kernel "
+        "and run this notebook again. If none is yours, begin your own with WORKSHOP_ID={new}.",
+        there=", ".join(there),
+        new=secrets.token_hex(4),
+    )
+
+
 class Workshop:
     """The workshop of WORKSHOP_ID or workshop.json: its `names`, and the `account`, `region` and `store` it is in."""
 
@@ -43,14 +64,17 @@ class Workshop:
         self.account = clients.client("sts").get_caller_identity()["Account"]
         self.region, self.store = clients.region(), settings().store
         here = {N_("account"): self.account, N_("region"): self.region, N_("store"): self.store}
-        known = state.read()
-        if not wanted and not known and (not new or state.ids()):
-            raise WorkshopError(say("There is neither workshop.json nor WORKSHOP_ID.") + f" {state.offer()}")
+        try:
+            known = read()
+            if not wanted and not known and (not new or ids()):
+                raise WorkshopError("There is neither workshop.json nor WORKSHOP_ID.")
+        except WorkshopError as lost:
+            raise WorkshopError(f"{lost} {offer()}") from lost
         self.names = Names(wanted or (known.id if known else secrets.token_hex(4)))
         bucket = self._asked("bucket")
         _compare({"region": bucket.region} if bucket else {}, here)
         if new and not known:
-            known = state.claim(state.State(id=self.names.id, **here))
+            known = claim(State(id=self.names.id, **here))
         if known:
             _compare(known.model_dump(), {**here, "id": wanted, "store": self.store if new else ""})
             self.names, self._state = Names(known.id), known
@@ -84,7 +108,7 @@ class Workshop:
             made = same.id
         made = made if isinstance(made, str) else self.names.common
         if kind == "knowledge base":
-            state.write(self._state.model_copy(update={"knowledge_base_id": made}))  # the next lessons ask it
+            write(self._state.model_copy(update={"knowledge_base_id": made}))  # the next lessons ask it
         print(f"{say(kind)}:", say("there already") if one else say("created"))
         return made
 
@@ -94,14 +118,13 @@ class Workshop:
         return one
 
     def _taken(self, kind: str) -> WorkshopError:
-        told = say(
+        return WorkshopError(
             "The name {name} is taken by a {kind} that this workshop did not make; it is left alone. "
             "Remove what is yours with 99_clean_up, put another WORKSHOP_ID=... (4 to 12 small letters and digits) "
             "into .env, and run this notebook again.",
             name=self.names.common,
             kind=say(kind),
         )
-        return WorkshopError(told)
 
     def found(self) -> list[Thing]:
         """What is there under these names, whoever made it, in the order of removal.
@@ -119,15 +142,11 @@ class Workshop:
             else:
                 print(f"{say(kind)}:", one.state if one and one.owner == UNKNOWN else say("none"))
 
-    def _ours(self, kind: str) -> Thing | None:
-        one = find(kind, self.names)
-        return one if one and one.owner == self.names.id else None
-
     def _remove(self, first: Thing) -> None:
         tried: list[object] = []
 
         def look() -> tuple[bool, str]:
-            one = self._ours(first.kind)
+            one = self._own(first.kind)
             if one and one.state == "DELETE_UNSUCCESSFUL" and tried:
                 raise WorkshopError(
                     "{kind} {name} could not be removed. It says: {reason}",
@@ -143,7 +162,7 @@ class Workshop:
                     if not _BUSY.search(code_of(error)):
                         raise
                     tried.append(error)
-                one = self._ours(first.kind)
+                one = self._own(first.kind)
             return one is None, "" if one else say("removed")
 
         until(f"{first.shown} {first.name}", look, why=tried)
@@ -155,7 +174,7 @@ class Workshop:
         """
         found = {one.kind: one for one in self.found()}
         if not {one.owner for one in found.values()} & {self.names.id, UNKNOWN}:
-            state.write(None)
+            write(None)
         shown = {kind: one.state if one.owner == UNKNOWN else one.name for kind, one in found.items()}
         return {say(kind): shown.get(kind, say("none")) for kind in KINDS}
 

@@ -5,15 +5,13 @@ audit hook that refuses networks, processes, C code, and files outside the folde
 on memory and file sizes (macOS: not on memory). Linux adds the kernel's own walls, which bind native code too, each
 where it is permitted: Landlock (files, programs), seccomp (processes, networks), and namespaces with a disk of 64 MB.
 
-What stays open: Python code can undo an audit hook, so without the kernel's walls (macOS, Windows) code that attacks on
-purpose is free, and what it starts may outlive it. Without namespaces, files count only when the folder is looked at,
-every 20 ms. The kernel itself is shared. `Run.guards` says what was on. Run hostile code in a virtual machine.
+`Run.guards` says what was on. What stays open stands in README, SECURITY: above all, code that attacks on purpose can
+undo an audit hook.
 """
 
 import functools
 import json
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -31,7 +29,7 @@ from numpy.typing import NDArray
 
 from helpers.language import WorkshopError, say
 
-OUTPUT, DISK = 256_000, 64_000_000  # bytes
+OUTPUT, DISK, MEMORY = 256_000, 64_000_000, 1 << 30  # bytes
 CHILD = Path(__file__).with_name("child.py")
 # The caretaker waits until its stdin is closed, be it that this process was killed: then nothing stays.
 CARETAKER = """read group; kill -9 "-$group"; for try in 1 2 3 4 5 6 7 8 9
@@ -70,13 +68,13 @@ def program(markdown: str) -> str:
     return "\n".join(block.content for block in blocks)
 
 
-def run(code: str, checks: str = "", *, timeout: float = 20.0, memory_mb: int = 1024) -> Run:
+def run(code: str, checks: str = "", *, timeout: float = 20.0) -> Run:
     """Run code in a separate process and say how it ended; it never raises for what the code does.
 
     `checks` is code of yours that runs after it in the same process: `answer` is the module the code made, and arrays
     or lists of numbers or text in the dict `results` come back. `timeout`: seconds, for both together.
     """
-    job, ended, arrays = pickle.dumps((code, checks, memory_mb)), "", _Arrays()
+    job, ended, arrays = json.dumps([code, checks, MEMORY]).encode(), "", _Arrays()
     temporary: Any = functools.partial(tempfile.TemporaryFile, buffering=0)
     try:
         with temporary() as report, temporary() as out, temporary() as err:

@@ -1,10 +1,8 @@
 """The child of `helpers.sandbox`, a script of its own: put up the walls, run the code, report."""
 
 import ctypes
-import errno
 import json
 import os
-import pickle
 import struct
 import sys
 import traceback
@@ -13,23 +11,20 @@ from types import ModuleType
 from typing import Any
 
 N_ = str  # as in helpers.language: the parent translates these words
+PYTHON = (sys.prefix, sys.base_prefix, sys.exec_prefix)
 # fmt: off
-PYTHON = (sys.prefix, sys.base_prefix, sys.exec_prefix, "/proc/self", os.devnull)
-READABLE = (
-    *PYTHON, *map(os.path.realpath, PYTHON), "/usr", "/lib", "/lib64", "/opt", "/nix", "/System", "/Library",
-    "C:\\Windows", "/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/dev/zero", "/dev/random", "/dev/urandom",
+READABLE: tuple[str, ...] = (
+    *PYTHON, "/usr", "/lib", "/lib64", "/opt", "/nix", "/System", "/Library", "C:\\Windows", "/etc/ld.so.cache",
+    "/etc/localtime", "/etc/fonts", os.devnull, "/dev/zero", "/dev/random", "/dev/urandom", "/proc/self",
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system",
 )
+READABLE += tuple(map(os.path.realpath, READABLE))
 REFUSED = (
     "socket.", "subprocess.", "_winapi.", "pty.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system",
     "os.startfile", "os.kill", "ctypes.dl", "ctypes.call_function", "resource.setrlimit", "resource.prlimit",
 )
 HARMLESS = ("socket.__new__", "socket.gethostname")  # an event loop makes a socket pair of its own
-WRITES = (
-    "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.chown", "os.chflags", "os.utime",
-    "os.setxattr", "os.removexattr", "os.rename", "os.link", "os.symlink", "sqlite3.connect",
-)
-CHANGED = {"os.rename": (0, 1), "os.link": (0, 1), "os.symlink": (1,)}  # which arguments; of all others the first
+READS = ("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr", "os.listxattr", "os.add_dll_directory")
 # Each machine's number, its clone, and what is refused: socket, vfork, execve, execveat, shmget, memfd_create,
 # memfd_secret, ptrace, process_vm_readv and _writev, io_uring_setup, mount, umount2, unshare, setns; fork.
 CALLS = {
@@ -41,14 +36,15 @@ CALLS = {
 
 def main(work: str) -> None:
     """Run the job on stdin, and write behind it a line with the guards and a line of JSON, [ended, results]."""
-    code, checks, memory_mb = pickle.load(sys.stdin.buffer)
-    guards, report = [N_("audit hook")], os.fdopen(os.dup(0), "w")
+    code, checks, memory = json.load(sys.stdin)
+    report = os.fdopen(os.dup(0), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    guards = [N_("audit hook")]
     with suppress(ImportError):
         import resource
 
         # 40 files of 16 MB bound what deleted files can hold where the scratch folder has no disk of its own.
-        for name, limit in {"AS": memory_mb << 20, "FSIZE": 16 << 20, "NOFILE": 40, "CORE": 0}.items():
+        for name, limit in {"AS": memory, "FSIZE": 16 << 20, "NOFILE": 40, "CORE": 0}.items():
             with suppress(ValueError, OSError):  # macOS takes none for memory
                 resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
         guards.append(N_("resource limits"))
@@ -60,18 +56,15 @@ def main(work: str) -> None:
 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     answer = sys.modules["__main__"] = ModuleType("__main__")
-    results: dict[str, Any] = {}
+    given: dict[str, Any] = {"answer": answer, "results": {}}
     try:
-        for source, name, scope in (
-            (code, "answer.py", vars(answer)),
-            (checks, "checks.py", {"answer": answer, "results": results}),
-        ):
+        for source, name, scope in ((code, "answer.py", vars(answer)), (checks, "checks.py", given)):
             try:
                 exec(compile(source, name, "exec", dont_inherit=True), scope)
             except SystemExit as end:
                 if end.code:
                     raise
-        text = json.dumps(["ok", results], default=lambda array: array.tolist())
+        text = json.dumps(["ok", given["results"]], default=lambda array: array.tolist())
     except BaseException as error:
         vars(answer).clear()  # give memory back before the report needs some
         traceback.clear_frames(error.__traceback__)
@@ -80,8 +73,6 @@ def main(work: str) -> None:
         text = json.dumps([" ".join(traceback.format_exception_only(error)[-1].split())[:300] + place, {}])
         with suppress(Exception):  # the code may have closed or replaced the streams
             traceback.print_exception(error)
-    with suppress(Exception):
-        print(end="", flush=True)
     print(text, file=report, flush=True)
 
 
@@ -89,17 +80,16 @@ def hook(event: str, args: tuple[Any, ...], work: str) -> None:
     """Refuse what leaves the scratch folder (PEP 578)."""
     if event.startswith(REFUSED) and event not in HARMLESS:
         raise PermissionError(f"{event} is refused here")
-    writing = event in WRITES
+    if event not in ("open", "sqlite3.connect") and not event.startswith("os."):
+        return
+    writing = event not in READS
     if event == "open":  # a handle of a folder could serve as dir_fd
         changes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         writing = bool(args[2] & changes) or (args[1] is None and os.path.isdir(args[0]))
-    elif not writing and event not in ("os.listdir", "os.scandir"):
-        return
-    for path in (args[place] for place in CHANGED.get(event, (0,)) if not isinstance(args[place], int)):
-        path = os.fsdecode("." if path is None else path)
-        # A link inside Python's own folders is trusted.
+    paths = {"os.rename": args[:2], "os.link": args[:2], "os.symlink": args[1:2]}.get(event, args[:1])
+    for path in ("." if path is None else os.fsdecode(path) for path in paths if not isinstance(path, int)):
         allowed = [(os.path.realpath(path), (work, os.devnull, *(() if writing else READABLE)))]
-        allowed += [] if writing else [(os.path.abspath(path), READABLE)]
+        allowed += [] if writing else [(os.path.abspath(path), PYTHON)]  # a link inside Python's own folders is trusted
         if not any((place + os.sep).startswith(root + os.sep) for place, roots in allowed for root in roots):
             raise PermissionError(f"{event} outside the scratch folder is refused: {path}")
 
@@ -131,7 +121,7 @@ def kernel_walls(libc: Any, work: str) -> list[str]:
     # seccomp refuses processes (threads may start), networks, and memory outside the limit.
     machine, clone, *refused = CALLS.get(os.uname().machine, (0, 0))
     load, equal, at_least, any_bit, end = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, deny, unknown = ((end, 0, 0, what) for what in (0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS))
+    allow, deny, unknown = ((end, 0, 0, what) for what in (0x7FFF0000, 0x50000 | 1, 0x50000 | 38))
     steps = [(load, 0, 0, 4), (equal, 1, 0, machine), deny, (load, 0, 0, 0), (at_least, 0, 1, 1 << 30), deny]
     steps += [step for number in refused for step in ((equal, 0, 1, number), deny)]
     steps += [(equal, 0, 1, 435), unknown]  # clone3 hides its flags from a filter: the C library then takes clone

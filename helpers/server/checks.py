@@ -16,8 +16,8 @@ _FILLER = "The quick brown fox jumps over the lazy dog, and the dog looks on. " 
 _JSON = N_("lesson 01 asks for JSON: expect repairs, or choose another model")
 
 
-def _row(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str, str]:
-    """As in `helpers.checks`: what was looked at, what was found, what to do."""
+def _ask(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str]:
+    """As in `helpers.checks`: what was found, what to do."""
     square, content = io.BytesIO(), list[Any]([{"text": question}])
     Image.new("RGB", (64, 64), "red").save(square, "PNG")
     if name == "pictures":
@@ -29,7 +29,7 @@ def _row(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str, s
     is_read = name == "context" and tokens > len(_FILLER) / 6  # a small model may forget what it has read
     is_fine = is_read or re.search(wanted, text, re.DOTALL | re.IGNORECASE)
     told = say("{text!r}; {tokens:,} tokens were read", text=text[:40], tokens=tokens)
-    return name, told, "" if is_fine else say(to_do)
+    return told, "" if is_fine else say(to_do)
 
 
 # Name, question, what the answer must hold, what to do else; in the order in which it fails.
@@ -39,4 +39,4 @@ _QUESTIONS = (
     (N_("pictures"), "Which colour has this picture? One word.", "red", N_("lesson 01 needs a model with eyes")),
     ("JSON", 'Answer with this JSON object, nothing else: {"defects": []}', r'\{\s*"defects":\s*\[.*\]\s*\}', _JSON),
 )
-CHECKS: dict[str, Callable[[], tuple[str, str, str]]] = {name: partial(_row, name, *rest) for name, *rest in _QUESTIONS}
+CHECKS: dict[str, Callable[[], tuple[str, str]]] = {name: partial(_ask, name, *rest) for name, *rest in _QUESTIONS}

@@ -34,6 +34,11 @@ class Call:
     stream: str | None = field(default=None, repr=False)  # the member of the result that holds its events
     wait: Callable[[float], None] = field(default=lambda seconds: None, repr=False)
 
+    def end(self, outcome: str) -> None:
+        """Take down the end, once."""
+        if self.ended is None:
+            self.ended, self.outcome = time.monotonic(), outcome
+
 
 Proceed = Callable[[], Answer]
 Fault = Callable[[Call, random.Random, Proceed], Answer]
@@ -180,19 +185,18 @@ def _result(answer: Answer) -> dict[str, Any]:
 
 
 class Faults:
-    """The faults of one service, the first outermost; the same seed gives the n-th call the same fate."""
+    """The faults of one service, the first outermost; the n-th call has the same fate in every run."""
 
-    def __init__(self, rules: tuple[On, ...], seed: int):
+    def __init__(self, rules: tuple[On, ...]):
         """`rules` in order."""
-        self._rules, self._seed = rules, seed
-        self._counts = [0] * len(rules)
+        self._rules, self._counts = rules, [0] * len(rules)
 
     def wrap(self, call: Call, proceed: Proceed) -> Proceed:
         """`proceed` inside the faults that meet `call`; counts, so for each call once and under a lock."""
         for number, rule in reversed(list(enumerate(self._rules))):
             if rule.matches(call):
                 self._counts[number] += 1
-                rng = random.Random(f"{self._seed} {number} {self._counts[number]}")
+                rng = random.Random(f"0 {number} {self._counts[number]}")
                 if self._counts[number] in rule.calls and rng.random() < rule.probability:
                     proceed = partial(rule.fault, call, rng, proceed)
         return proceed

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, request_of
@@ -23,8 +22,7 @@ class Recorded:
         """The recorded answer to `params`; `NoAnswer` where the lesson asked something else."""
         call = f"{service}.{operation}"
         if operation == "Retrieve":
-            found: dict[str, Any] = open_index(LETTERS).retrieve(params)
-            return found
+            return open_index(LETTERS).retrieve(params)
         entry = self._recording.find(call, request_of(params))
         if entry is None:
             raise NoAnswer(str(self._recording.missing(call, request_of(params))))

@@ -10,88 +10,51 @@ from tests.loopback.answers import Answer, NoAnswer, Params, Result
 
 Event = dict[str, Any]
 _SIGNATURE = "bG9vcGJhY2s="
-_JSON = {"contentType": "application/json"}
+_METADATA = {"usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0}, "metrics": {"latencyMs": 1}}
+_USAGE = {"input_tokens": 0, "output_tokens": 0}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One message of the model: `thinking` comes before `text`, either may be empty; tokens are reported."""
+    """One message of the model, whose `thinking` comes before its `text`."""
 
     text: str
     thinking: str = ""
-    stop: str = "end_turn"
-    input_tokens: int = 0
-    output_tokens: int = 0
 
     def result(self, operation: str, params: Params) -> Answer:
         """The message as the result of `operation`, one word an event where it streams."""
-        if operation not in _FORMS:
-            raise NoAnswer(f"a Reply cannot answer {operation}, only {', '.join(_FORMS)}")
-        result = _FORMS[operation](self, params["modelId"])
+        words = re.findall(r"\s*\S+\s*", self.text)
+        message = {"id": "msg_bdrk_loopback", "type": "message", "role": "assistant", "model": params["modelId"]}
+        message |= {"content": [], "stop_reason": None, "stop_sequence": None, "usage": _USAGE}
+        end = {"stop_reason": "end_turn", "stop_sequence": None}
+        result: Result
+        match operation:
+            case "Converse":
+                output = {"message": {"role": "assistant", "content": [{"text": self.text}]}}
+                result = {"output": output, "stopReason": "end_turn", **_METADATA}
+            case "ConverseStream":
+                deltas = [{"contentBlockIndex": 0, "delta": {"text": word}} for word in words]
+                events: list[Event] = [{"messageStart": {"role": "assistant"}}]
+                events += [{"contentBlockDelta": delta} for delta in deltas]
+                events += [{"contentBlockStop": {"contentBlockIndex": 0}}, {"messageStop": {"stopReason": "end_turn"}}]
+                result = {"stream": [*events, {"metadata": _METADATA}]}
+            case "InvokeModel":
+                body = {**message, **end, "content": [{"type": "text", "text": self.text}]}
+                result = {"body": body, "contentType": "application/json"}
+            case "InvokeModelWithResponseStream":
+                chunks = [{"type": "message_start", "message": message}]
+                chunks.append(
+                    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+                )
+                deltas = [{"type": "text_delta", "text": word} for word in words]
+                chunks += [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
+                chunks.append({"type": "content_block_stop", "index": 0})
+                chunks.append({"type": "message_delta", "delta": end, "usage": {"output_tokens": 0}})
+                body = [{"chunk": {"bytes": chunk}} for chunk in (*chunks, {"type": "message_stop"})]
+                result = {"body": body, "contentType": "application/json"}
+            case _:
+                raise NoAnswer(f"a Reply cannot answer {operation}")
         return changed(operation, result, self.thinking) if self.thinking else result
-
-
-def _converse(reply: Reply, model: str) -> Result:
-    content = [{"text": reply.text}] if reply.text else []
-    output = {"message": {"role": "assistant", "content": content}}
-    return {"output": output, "stopReason": reply.stop, **_metadata(reply)}
-
-
-def _metadata(reply: Reply) -> Result:
-    total = reply.input_tokens + reply.output_tokens
-    usage = {"inputTokens": reply.input_tokens, "outputTokens": reply.output_tokens, "totalTokens": total}
-    return {"usage": usage, "metrics": {"latencyMs": 1}}
-
-
-def _converse_stream(reply: Reply, model: str) -> Result:
-    events: list[Event] = [{"messageStart": {"role": "assistant"}}]
-    if reply.text:
-        deltas = [{"contentBlockIndex": 0, "delta": {"text": word}} for word in _words(reply.text)]
-        events += [{"contentBlockDelta": delta} for delta in deltas]
-        events.append({"contentBlockStop": {"contentBlockIndex": 0}})
-    return {"stream": [*events, {"messageStop": {"stopReason": reply.stop}}, {"metadata": _metadata(reply)}]}
-
-
-def _invoke(reply: Reply, model: str) -> Result:
-    content = [{"type": "text", "text": reply.text}] if reply.text else []
-    return {"body": _message(reply, model, content, reply.stop), **_JSON}
-
-
-def _message(reply: Reply, model: str, content: list[Event], stop: str | None) -> Event:
-    usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-    head = {"id": "msg_bdrk_loopback", "type": "message", "role": "assistant", "model": model}
-    return {**head, "content": content, "stop_reason": stop, "stop_sequence": None, "usage": usage}
-
-
-def _invoke_stream(reply: Reply, model: str) -> Result:
-    chunks = [{"type": "message_start", "message": _message(reply, model, [], None)}]
-    if reply.text:
-        deltas = [{"type": "text_delta", "text": word} for word in _words(reply.text)]
-        chunks += _block(0, {"type": "text", "text": ""}, deltas)
-    end = {"stop_reason": reply.stop, "stop_sequence": None}
-    chunks.append({"type": "message_delta", "delta": end, "usage": {"output_tokens": reply.output_tokens}})
-    chunks.append({"type": "message_stop"})
-    return {"body": [{"chunk": {"bytes": chunk}} for chunk in chunks], **_JSON}
-
-
-def _block(index: int, empty: Event, deltas: list[Event]) -> list[Event]:
-    return [
-        {"type": "content_block_start", "index": index, "content_block": empty},
-        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": index},
-    ]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\s*\S+\s*", text)
-
-
-_FORMS = {
-    "Converse": _converse,
-    "ConverseStream": _converse_stream,
-    "InvokeModel": _invoke,
-    "InvokeModelWithResponseStream": _invoke_stream,
-}
 
 
 def changed(operation: str, result: Result, thinking: str = "", keep: int | None = None) -> Result:
@@ -110,7 +73,7 @@ def changed(operation: str, result: Result, thinking: str = "", keep: int | None
             output = {"message": {**message, "content": content}}
             return {**result, "output": output, "stopReason": stop or result["stopReason"]}
         case "InvokeModel":
-            body = _opened(result["body"])
+            body = result["body"] if isinstance(result["body"], dict) else json.loads(result["body"])
             block = {"type": "thinking", "thinking": thinking, "signature": _SIGNATURE}
             content = [block] * bool(thinking) + cut.blocks(body["content"])
             return {**result, "body": {**body, "content": content, "stop_reason": stop or body["stop_reason"]}}
@@ -155,8 +118,3 @@ def _changed_events(events: Iterable[Event], thinking: str, cut: _Cut, stop: str
             for part in ({"text": thinking}, {"signature": _SIGNATURE}):
                 yield {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": part}}}
             yield {"contentBlockStop": {"contentBlockIndex": 0}}
-
-
-def _opened(body: Any) -> Event:
-    value: Event = body if isinstance(body, dict) else json.loads(body)
-    return value

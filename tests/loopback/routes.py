@@ -1,40 +1,22 @@
-"""Which operation of which service a request asks for, by botocore's service models."""
+"""Which operation of which service a request asks for: moto's routers, over botocore's service models."""
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
-from urllib.parse import unquote
+from functools import cache
 
 from moto.core.model import OperationModel, ServiceModel
+from moto.core.request import Request
+from moto.core.routing import NotFound, ServiceOperationRouter
 from moto.core.utils import get_service_model
 
 from tests.loopback.answers import ServiceError
 
-# All bedrock-* services sign as "bedrock": the path decides, and where two agree (tags), the first.
-SERVICES = (
-    "bedrock-runtime",
-    "bedrock-agent",
-    "bedrock-agent-runtime",
-    "bedrock",
-    "sts",
-    "opensearchserverless",
-    "s3vectors",
-)
-METHODS = "GET", "HEAD", "PUT", "POST", "DELETE"
+# By the name that requests are signed with; where two services have the same path (tags), the first.
+SIGNED = {
+    "bedrock": ("bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime", "bedrock"),
+    "aoss": ("opensearchserverless", "opensearch"),
+    **{name: (name,) for name in ("s3vectors", "s3", "iam", "sts")},
+}
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
-_LABEL = re.compile(r"\\\{(\w+)(\\\+)?\\\}")
-
-
-@dataclass(frozen=True)
-class Route:
-    """One operation and how its requests look."""
-
-    service: str
-    signing_name: str
-    operation: OperationModel
-    method: str
-    path: re.Pattern[str]
-    marker: str  # X-Amz-Target of the json protocol, Action of the query protocol, empty for REST
 
 
 def opensearch() -> ServiceModel:
@@ -42,16 +24,14 @@ def opensearch() -> ServiceModel:
 
     An operation is an HTTP method; answers are `Raw`. Here a collection is a path, not a host of its own.
     """
-    http = "/_aoss/{collection}/{path+}"
     labels = {name: {"shape": "Text", "location": "uri", "locationName": name} for name in ("collection", "path")}
-    query = {"shape": "Text", "location": "querystring", "locationName": "ignore_unavailable"}
-    members = {**labels, "ignore_unavailable": query, "body": {"shape": "Body"}}
+    members = {**labels, "body": {"shape": "Body"}}
+    form = {"input": {"shape": "Request"}, "http": {"requestUri": "/_aoss/{collection}/{path+}"}}
     return ServiceModel(
         {
             "metadata": {"protocol": "rest-json", "signingName": "aoss", "endpointPrefix": "aoss"},
             "operations": {
-                method: {"name": method, "http": {"method": method, "requestUri": http}, "input": {"shape": "Request"}}
-                for method in METHODS
+                name: {"name": name, **form, "http": {**form["http"], "method": name}} for name in ("HEAD", "PUT")
             },
             "shapes": {
                 "Request": {"type": "structure", "members": members, "payload": "body"},
@@ -63,39 +43,19 @@ def opensearch() -> ServiceModel:
     )
 
 
-@lru_cache(maxsize=1)
-def all_routes() -> tuple[Route, ...]:
-    """A route for every operation of `SERVICES`."""
-    routes = []
-    for model in [*map(get_service_model, SERVICES), opensearch()]:
-        for name in model.operation_names:
-            operation = model.operation_model(name)
-            marker = {"json": f"{model.metadata.get('targetPrefix')}.{name}", "query": name}.get(model.protocol, "")
-            path = _LABEL.sub(_group, re.escape(operation.http_trait.path))
-            method = operation.http_trait.method
-            routes.append(
-                Route(str(model.service_name), model.signing_name, operation, method, re.compile(path), marker)
-            )
-    return tuple(routes)
+@cache
+def router(service: str) -> ServiceOperationRouter:
+    """The router of `service`, made once."""
+    return ServiceOperationRouter(opensearch() if service == "opensearch" else get_service_model(service))
 
 
-def _group(label: re.Match[str]) -> str:
-    return f"(?P<{label[1]}>{'.+' if label[2] else '[^/]+'})"
-
-
-def signed_for(authorization: str) -> str:
-    """The service that a request is signed for."""
-    scope = _SCOPE.search(authorization)
-    if not scope:
+def find(request: Request) -> tuple[str, OperationModel, dict[str, str]]:
+    """Service, operation, and the labels of the path; `ServiceError` for a request that none of them knows."""
+    if not (scope := _SCOPE.search(request.headers.get("authorization", ""))):
         raise ServiceError("MissingAuthenticationTokenException", 403, "Missing Authentication Token")
-    return scope[1]
-
-
-def find(method: str, path: str, signing_name: str, marker: str) -> tuple[Route, dict[str, str]]:
-    """The route of a request and the labels of its path; `ServiceError` for an unknown one."""
-    for route in all_routes():
-        if (route.signing_name, route.method, route.marker) == (signing_name, method, marker):
-            match = route.path.fullmatch(path)
-            if match:
-                return route, {name: unquote(value) for name, value in match.groupdict().items()}
-    raise ServiceError("UnknownOperationException", 404, f"{signing_name} has no {method} {path} {marker}".rstrip())
+    for service in SIGNED.get(scope[1], ()):
+        try:
+            return service, *router(service).match(request)
+        except (NotFound, NotImplementedError):  # another path, another protocol
+            continue
+    raise ServiceError("UnknownOperationException", 404, f"{scope[1]} has no {request.method} {request.raw_path}")

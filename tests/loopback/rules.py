@@ -3,7 +3,7 @@
 Adding a rule is one entry of `RULES`. A rule refuses a request, or changes an answer; `without` is what the stand-in
 does when the rule is switched off, where that is more than nothing. A rule with neither is about what the account
 holds: the parts of tests/loopback/account ask the rule book whether it holds, and act on it. `sure` is False where
-public sources disagree or none is first-hand: then the lessons must work either way.
+public sources disagree or none is first-hand: then the lessons must work either way. All were checked in November 2026.
 """
 
 import json
@@ -16,11 +16,7 @@ from typing import Any
 from tests.loopback.answers import Answer, Params, Raw, ServiceError
 from tests.loopback.replies import changed
 
-THINKING = {
-    "low": 100,
-    "medium": 800,
-    "high": 2500,
-}  # tokens, in the stand-in: the order is the service's, not the size
+THINKING = {"low": 100, "medium": 800, "high": 2500}  # tokens: the order is the service's, the size the stand-in's
 DEFAULT_EFFORT = {"claude-sonnet-5-5": "high", "claude-opus-5-5": "medium"}
 CACHE_MINIMUM = {"claude-sonnet-5-5": 512, "claude-sonnet-5": 1024, "claude-haiku-4-5": 4096}
 _PICTURE = 1500  # tokens of a picture, roughly
@@ -41,7 +37,6 @@ class Rule:
     error: tuple[str, int, str] = ("ValidationException", 400, "")
     changes: Callable[[str, Params, Answer], Answer] | None = None  # operation, parameters, answer
     without: Callable[[str, Params, Answer], Answer] | None = None
-    checked: str = "2026-11-24"
     sure: bool = True
 
     def is_about(self, call: str) -> bool:
@@ -104,9 +99,7 @@ def _asks_for_schema(params: Params) -> bool:
 
 
 def _forces_a_tool(params: Params) -> bool:
-    choice = params.get("toolConfig", {}).get("toolChoice", {}).keys() | {
-        _body(params).get("tool_choice", {}).get("type")
-    }
+    choice = {*params.get("toolConfig", {}).get("toolChoice", {}), _body(params).get("tool_choice", {}).get("type")}
     return bool(re.match("claude-(opus|sonnet)-5-5", _alias(params))) and bool(choice & {"any", "tool"})
 
 
@@ -312,13 +305,13 @@ RULES = (
     Rule(
         20, "bedrock-agent-runtime.Rerank", "Amazon's reranking model is not offered in us-east-1, Cohere's is",
         "user guide, page rerank-supported",
-        refuses=_reranks_where_it_is_not, checked="2026-11-28",
+        refuses=_reranks_where_it_is_not,
         error=("ValidationException", 400, "The provided model identifier is invalid."),
     ),
     Rule(
         21, "bedrock-agent-runtime.RetrieveAndGenerate", "a question has at most 1,000 characters",
         "API reference of RetrieveAndGenerate",
-        refuses=lambda params: len(params["input"]["text"]) > 1000, checked="2026-11-28",
+        refuses=lambda params: len(params["input"]["text"]) > 1000,
         error=("ValidationException", 400, "Value at 'input.text' failed to satisfy "
                "constraint: Member must have length less than or equal to 1000"),
     ),

@@ -1,6 +1,7 @@
 """The service: an HTTP server in threads of this process, one a connection."""
 
 import contextlib
+import math
 import socket
 import socketserver
 import sys
@@ -11,11 +12,12 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
-from urllib.parse import parse_qs
+
+from moto.core.request import Request
 
 from tests.loopback import routes, wire
-from tests.loopback.answers import Dropped, Params, ServiceError, Source
-from tests.loopback.faults import Call, Faults, On, Proceed
+from tests.loopback.answers import Dropped, ServiceError, Source
+from tests.loopback.faults import Call, Faults, On
 from tests.loopback.rules import RuleBook
 
 
@@ -24,12 +26,10 @@ class Service:
 
     def __init__(self, answers: Source, *faults: On, rules: RuleBook | None = None, moto: Any = None):
         """`rules` are all, if none are given; `moto` (account/together.py) answers for S3, IAM and STS."""
-        self._answers, self._faults, self.rules, self._moto = answers, Faults(faults, 0), rules or RuleBook(), moto
+        self._answers, self.faults, self.rules, self._moto = answers, Faults(faults), rules or RuleBook(), moto
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._calls: list[Call] = []
-        self._in_flight = self._most = 0
-        routes.all_routes()  # reads the service models now, not in the first call
         self._server = _Server(("127.0.0.1", 0), partial(_Handler, self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="loopback")
@@ -56,53 +56,33 @@ class Service:
     @property
     def max_in_flight(self) -> int:
         """The most calls that were ever under way at one time."""
-        return self._most
+        return max(sum(o.started <= call.started < (o.ended or math.inf) for o in self.calls) for call in self.calls)
 
-    def answer(self, method: str, url: str, headers: Any, body: bytes) -> tuple[Call, wire.Response]:
+    def answer(self, request: Request) -> tuple[Call, wire.Response]:
         """Take down one call and find its response; `ServiceError` for no known call, `Dropped` for no response."""
-        name = routes.signed_for(headers.get("authorization", ""))
-        if self._moto and name in ("s3", "iam", "sts"):
-            operation, params, ask = self._moto(name, method, url, dict(headers.items()), body)
+        service, operation, labels = routes.find(request)
+        params = wire.params_of(operation, request, labels)
+        if self._moto and service in ("s3", "iam", "sts"):
+            proceed = partial(self._moto, operation.name, params, request)
         else:
-            path, _, query = url.partition("?")
-            marker = headers.get("x-amz-target", "")
-            if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-                marker = parse_qs(body.decode()).get("Action", [""])[0]
-            route, labels = routes.find(method, path, name, marker)
-            name, operation = route.service, route.operation
-            params = wire.params_of(operation, labels, query, headers, body)
-            source = partial(self._answers, name, str(operation.name), params)
-            ask = partial(self.rules.apply, f"{name}.{operation.name}", params, source)
-        call, proceed = self.begin(name, str(operation.name), params, wire.stream_of(operation), ask)
+            source = partial(self._answers, service, operation.name, params)
+            proceed = partial(self.rules.apply, f"{service}.{operation.name}", params, source)
+        with self._lock:
+            stream = wire.stream_of(operation)
+            call = Call(service, operation.name, params, time.monotonic(), stream=stream, wait=self._wait)
+            self._calls.append(call)
+            proceed = self.faults.wrap(call, proceed)
         try:
             return call, wire.success(operation, proceed())
         except Dropped:
-            self.end(call, "dropped")
+            call.end("dropped")
             raise
         except ServiceError as error:
-            self.end(call, error.code)
+            call.end(error.code)
             return call, wire.failure(operation, error)
         except Exception as error:  # a mistake in the source must reach the test that wrote it
-            self.end(call, "LoopbackScriptError")
+            call.end("LoopbackScriptError")
             return call, wire.failure(operation, ServiceError("LoopbackScriptError", 400, repr(error)))
-
-    def begin(
-        self, service: str, operation: str, params: Params, stream: str | None, proceed: Proceed
-    ) -> tuple[Call, Proceed]:
-        """Take down one call; `proceed` comes back inside the faults that meet it."""
-        with self._lock:
-            call = Call(service, operation, params, time.monotonic(), stream=stream, wait=self._wait)
-            self._calls.append(call)
-            self._in_flight += 1
-            self._most = max(self._most, self._in_flight)
-            return call, self._faults.wrap(call, proceed)
-
-    def end(self, call: Call, outcome: str) -> None:
-        """Take down the end of `call`, once."""
-        with self._lock:
-            if call.ended is None:
-                call.ended, call.outcome = time.monotonic(), outcome
-                self._in_flight -= 1
 
     def _wait(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
@@ -148,7 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         try:
-            call, response = self._service.answer(self.command, self.path, self.headers, body)
+            request = Request.from_primitives(self.command, self._service.url + self.path, self.headers, body)
+            request.get_data()  # kept, before somebody reads its values from it
+            call, response = self._service.answer(request)
         except ServiceError as error:
             self._send(wire.failure(None, error), None)
         except Dropped:
@@ -165,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _send(self, response: wire.Response, call: Call | None) -> None:
+        end = call.end if call else lambda outcome: None
         try:
             self.send_response(response.status)
             self.send_header("x-amzn-requestid", str(uuid.uuid4()))
@@ -173,30 +156,26 @@ class _Handler(BaseHTTPRequestHandler):
             if isinstance(response.body, bytes):
                 self.send_header("content-length", str(len(response.body)))
                 self.end_headers()
-                self._end(call, "answered")  # before the last byte: the caller's next request comes after it
+                end("answered")  # before the last byte: the caller's next request comes after it
                 if self.command != "HEAD":
                     self.wfile.write(response.body)
             else:
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
                 self._send_pieces(response.body)
-                self._end(call, "answered")
+                end("answered")
                 self.wfile.write(b"0\r\n\r\n")
         except (Dropped, ConnectionError):
-            self._end(call, "dropped")  # before the caller can see it
+            end("dropped")  # before the caller can see it
             self._drop()
         finally:
-            self._end(call, "dropped")
+            end("dropped")
 
     def _send_pieces(self, pieces: Iterator[bytes]) -> None:
         self.wfile.flush()
         for piece in pieces:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.flush()
-
-    def _end(self, call: Call | None, outcome: str) -> None:
-        if call is not None:
-            self._service.end(call, outcome)
 
     def _drop(self) -> None:
         self.close_connection = True

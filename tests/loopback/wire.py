@@ -9,15 +9,14 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from botocore.validate import ParamValidator
 from moto.core.eventstream import EventStream, EventStreamEncoder
 from moto.core.model import OperationModel, Shape, StructureShape
 from moto.core.parse import PROTOCOL_PARSERS, JSONParser, RestJSONParser
+from moto.core.request import Request
 from moto.core.serialize import EventStreamJSONSerializer, get_serializer_class
-from werkzeug.datastructures import Headers, MultiDict
 
 from tests.loopback.answers import Answer, Dropped, Params, Raw, Result, ServiceError
 
@@ -42,19 +41,17 @@ _PARSERS = PROTOCOL_PARSERS | {
 }
 
 
-def params_of(operation: OperationModel, labels: dict[str, str], query: str, headers: Any, body: bytes) -> Params:
+def params_of(operation: OperationModel, request: Request, labels: dict[str, str]) -> Params:
     """The parameters as the caller gave them to boto3."""
-    protocol = operation.service_model.protocol
-    values = parse_qsl(body.decode() if protocol == "query" else query, keep_blank_values=True)
-    request: Any = {
-        "method": operation.http_trait.method,
-        "url_path": operation.http_trait.path,
+    asked: Any = {
+        "method": request.method,
+        "url_path": request.path,
         "url_params": labels,
-        "headers": Headers(list(headers.items())),
-        "values": MultiDict(values),
-        "body": body,
+        "headers": request.headers,
+        "body": request.get_data(),
+        "values": request.values,
     }
-    parsed: Params = _PARSERS[protocol](operation).parse(request)
+    parsed: Params = _PARSERS[operation.service_model.protocol](operation).parse(asked)
     return {name: value for name, value in parsed.items() if value is not None}
 
 

@@ -77,8 +77,7 @@ class Account:
             raise NoAnswer(f"the account has no {service}.{operation}")
         with self._lock:
             if service == "opensearch":
-                found: Answer = answer(params)
-                return found
+                return answer(params)
             model = get_service_model(service)
             try:
                 check(model.operation_model(operation).input_shape, params)

@@ -1,6 +1,6 @@
 """bedrock-agent: knowledge bases, data sources, ingestion jobs, and Retrieve, which stands on them."""
 
-from typing import Any
+from dataclasses import dataclass, field
 
 from moto.core.utils import get_service_model
 
@@ -13,17 +13,15 @@ _MOST_FILTERABLE = 2048  # bytes of a vector's filterable metadata in S3 Vectors
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
 
 
+@dataclass
 class Agent(Part):
     """Knowledge bases, data sources and jobs by id; what is indexed, by data source and object key."""
 
-    def __init__(self, account: Any):
-        """Nothing yet."""
-        super().__init__(account)
-        self.bases: dict[str, Resource] = {}
-        self.sources: dict[str, Resource] = {}
-        self.jobs: dict[str, Resource] = {}
-        self._indexed: dict[str, dict[str, object]] = {}
-        self._unseen = 0  # answers that do not know the newest documents yet
+    bases: dict[str, Resource] = field(default_factory=dict)
+    sources: dict[str, Resource] = field(default_factory=dict)
+    jobs: dict[str, Resource] = field(default_factory=dict)
+    _indexed: dict[str, dict[str, object]] = field(default_factory=dict)
+    _unseen: int = 0  # answers that do not know the newest documents yet
 
     def left(self) -> dict[str, list[str]]:
         """Knowledge bases and data sources by name."""
@@ -143,23 +141,19 @@ class Agent(Part):
         if done and self._unseen and self.account.rules.meets(8):
             self._unseen -= 1
             done = False
-        found: Result = self.account.retrieve(params) if done else {"retrievalResults": []}
-        return found
+        return self.account.retrieve(params) if done else {"retrievalResults": []}
 
     def _base(self, params: Params) -> Resource:
-        found: Resource = self.found(self.bases, params["knowledgeBaseId"], "Knowledge base with id {} does not exist.")
-        return found
+        return self.found(self.bases, params["knowledgeBaseId"], "Knowledge base with id {} does not exist.")
 
     def _source(self, params: Params) -> Resource:
         mine = self._of(self.sources, knowledgeBaseId=self._base(params).details["knowledgeBaseId"])
-        found: Resource = self.found(mine, params["dataSourceId"], "Data source with id {} does not exist.")
-        return found
+        return self.found(mine, params["dataSourceId"], "Data source with id {} does not exist.")
 
     def _job(self, params: Params) -> Resource:
         self._source(params)
         mine = self._of(self.jobs, dataSourceId=params["dataSourceId"])
-        found: Resource = self.found(mine, params["ingestionJobId"], "Ingestion job with id {} does not exist.")
-        return found
+        return self.found(mine, params["ingestionJobId"], "Ingestion job with id {} does not exist.")
 
     def _of(self, store: dict[str, Resource], **wanted: str) -> dict[str, Resource]:
         return {number: one for number, one in store.items() if wanted.items() <= one.details.items()}
@@ -182,8 +176,7 @@ class Agent(Part):
     def _vector_index(self, base: Params) -> Result | None:
         """The index in S3 Vectors that the knowledge base stands on, if that is its store."""
         settings = base["storageConfiguration"].get("s3VectorsConfiguration", {})
-        found: Result | None = self.account.vectors.indexes.get(settings.get("indexArn"))
-        return found
+        return self.account.vectors.indexes.get(settings.get("indexArn"))
 
     def _problem(self, base: Params) -> str:
         """Why role, policies or index do not let the knowledge base work, or nothing."""

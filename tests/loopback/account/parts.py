@@ -1,7 +1,8 @@
 """What the services of the account share: refusals, resources whose state takes time, pages."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from tests.loopback.answers import Params, Result
 
@@ -14,16 +15,14 @@ class Refusal(Exception):
         self.code, self.message = code, message
 
 
+@dataclass
 class Part:
     """Operations of one service: methods with botocore's names in snake case, from parameters to result."""
 
-    missing = "ResourceNotFoundException"  # the code for what is not there
+    account: Any  # has the knobs, the tags, and the other parts
+    missing: ClassVar = "ResourceNotFoundException"  # the code for what is not there
 
-    def __init__(self, account: Any):
-        """`account` has the knobs, the tags, and the other parts."""
-        self.account = account
-
-    def found(self, store: dict[str, Any], key: str, text: str) -> Any:
+    def found(self, store: dict[Any, Any], key: Any, text: str) -> Any:
         """What `store` has under `key`, or a refusal with `text`."""
         if key not in store:
             raise Refusal(self.missing, text.format(key))

@@ -1,6 +1,7 @@
 """The two kinds of vector store, OpenSearch Serverless with the API of its collections and S3 Vectors; guardrails."""
 
 import json
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,15 +16,13 @@ _DENIED = (
 )
 
 
+@dataclass
 class Serverless(Part):
     """Policies by type and name, collections by id, and in each collection its indexes by name."""
 
-    def __init__(self, account: Any):
-        """Nothing yet."""
-        super().__init__(account)
-        self.policies: dict[tuple[str, str], Result] = {}
-        self.collections: dict[str, Resource] = {}
-        self.indexes: dict[str, dict[str, Result]] = {}
+    policies: dict[tuple[str, str], Result] = field(default_factory=dict)
+    collections: dict[str, Resource] = field(default_factory=dict)
+    indexes: dict[str, dict[str, Result]] = field(default_factory=dict)
 
     def left(self) -> dict[str, list[str]]:
         """Collections, their indexes, and the three kinds of policy."""
@@ -126,10 +125,8 @@ class Serverless(Part):
         return self.policies[kind, name]
 
     def _policy(self, params: Params) -> Result:
-        if (params["type"], params["name"]) not in self.policies:
-            text = f"Policy with name {params['name']} and type {params['type']} is not found"
-            raise Refusal("ResourceNotFoundException", text)
-        return self.policies[params["type"], params["name"]]
+        text = "Policy with name {0[1]} and type {0[0]} is not found"
+        return self.found(self.policies, (params["type"], params["name"]), text)
 
     def _covered(self, kind: str, resource: str, permission: str = "") -> list[tuple[Result, Result]]:
         """The policies of this type, each with its statement that covers the resource and the permission."""
@@ -196,16 +193,13 @@ def _failed(status: int, kind: str, reason: str) -> Raw:
     return _sent({"error": {"root_cause": [error], **error}, "status": status}, status)
 
 
+@dataclass
 class Vectors(Part):
     """Buckets and indexes by ARN; nothing here takes time. (moto's keeps no metadata configuration.)"""
 
     missing = "NotFoundException"
-
-    def __init__(self, account: Any):
-        """Nothing yet."""
-        super().__init__(account)
-        self.buckets: dict[str, Result] = {}
-        self.indexes: dict[str, Result] = {}
+    buckets: dict[str, Result] = field(default_factory=dict)
+    indexes: dict[str, Result] = field(default_factory=dict)
 
     def left(self) -> dict[str, list[str]]:
         """Buckets and indexes."""
@@ -216,11 +210,8 @@ class Vectors(Part):
         return self._create(self.buckets, self._bucket(params), vectorBucketArn=self._bucket(params), **params)
 
     def get_vector_bucket(self, params: Params) -> Result:
-        return {
-            "vectorBucket": self.found(
-                self.buckets, self._bucket(params), "The specified vector bucket could not be found"
-            )
-        }
+        found = self.found(self.buckets, self._bucket(params), "The specified vector bucket could not be found")
+        return {"vectorBucket": found}
 
     def delete_vector_bucket(self, params: Params) -> Result:
         arn = self.get_vector_bucket(params)["vectorBucket"]["vectorBucketArn"]
@@ -254,13 +245,11 @@ class Vectors(Part):
         return params.get("indexArn") or f"{self._bucket(params)}/index/{params['indexName']}"
 
 
+@dataclass
 class Guardrails(Part):
     """Guardrails by id."""
 
-    def __init__(self, account: Any):
-        """Nothing yet."""
-        super().__init__(account)
-        self.made: dict[str, Result] = {}
+    made: dict[str, Result] = field(default_factory=dict)
 
     def left(self) -> dict[str, list[str]]:
         """Their names."""

@@ -4,15 +4,13 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl
 
 import boto3
-from moto.core.model import OperationModel
-from moto.core.utils import get_service_model
+from moto.core.request import Request
 from moto.iam.models import iam_backends
 from moto.moto_api._internal import mock_random
 from moto.moto_api._internal.models import moto_api_backend
@@ -131,28 +129,19 @@ def _policies() -> dict[str, str]:
     return {policy.arn: policy.name for policy in found}
 
 
-def asked(
-    service: str, method: str, url: str, headers: dict[str, str], body: bytes
-) -> tuple[OperationModel, dict[str, Any], Callable[[], Raw]]:
-    """The operation of a request to S3, IAM or STS, its parameters (not S3's), and moto's answer to it."""
-    params = {} if service == "s3" else dict(parse_qsl(body.decode()))
-    model = get_service_model(service)
-    operation = _s3_operation(method, url, headers) if service == "s3" else model.operation_model(params["Action"])
-
-    def answer() -> Raw:
-        _check(str(operation.name), params)
-        with _ONE:
-            got = _moto().open(url, method=method, headers=headers, data=body)
-        text = got.data
-        if operation.name == "CreateBucket" and got.status_code == 200:  # moto gives it no tags
-            tags = re.findall(rb"<Tag><Key>(.*?)</Key><Value>(.*?)</Value></Tag>", body)
-            name = url.partition("?")[0].strip("/")
-            _s3().put_bucket_tagging(name, {key.decode(): value.decode() for key, value in tags})
-        if operation.name == "ListBuckets":  # moto leaves the regions out
-            text = re.sub(rb"<Bucket><Name>(.*?)</Name>", _with_region, text)
-        return Raw(text, got.status_code, {n: v for n, v in got.headers.items() if n.lower() != "content-length"})
-
-    return operation, params, answer
+def asked(operation: str, params: dict[str, Any], request: Request) -> Raw:
+    """The answer of moto to a request to S3, IAM or STS, corrected where it differs from the service's."""
+    _check(operation, params)
+    with _ONE:
+        sent = {"method": request.method, "headers": list(request.headers), "data": request.get_data()}
+        got = _moto().open(request.raw_url, **sent)
+    text = got.data
+    if operation == "CreateBucket" and got.status_code == 200:  # moto gives it no tags
+        tags = params.get("CreateBucketConfiguration", {}).get("Tags", [])
+        _s3().put_bucket_tagging(params["Bucket"], {tag["Key"]: tag["Value"] for tag in tags})
+    if operation == "ListBuckets":  # moto leaves the regions out
+        text = re.sub(rb"<Bucket><Name>(.*?)</Name>", _with_region, text)
+    return Raw(text, got.status_code, {n: v for n, v in got.headers.items() if n.lower() != "content-length"})
 
 
 @lru_cache
@@ -173,29 +162,3 @@ def _check(operation: str, params: dict[str, Any]) -> None:
 def _with_region(found: re.Match[bytes]) -> bytes:
     region = _s3().buckets[found[1].decode()].region_name
     return b"%b<BucketRegion>%b</BucketRegion>" % (found[0], region.encode())
-
-
-def _s3_operation(method: str, url: str, headers: dict[str, str]) -> OperationModel:
-    """The operation of this method and depth of path that needs the most of what the request has."""
-    path, _, query = url.partition("?")
-    given = {name for name, _ in parse_qsl(query, keep_blank_values=True)} | {name.lower() for name in headers}
-    depth = len([part for part in path.split("/", 2) if part])
-    fits = [
-        (len(needs), operation)
-        for its_method, its_depth, needs, operation in _s3_operations()
-        if (its_method, its_depth) == (method, depth) and needs <= given
-    ]
-    return max(fits, key=lambda fit: fit[0])[1]
-
-
-@lru_cache(maxsize=1)
-def _s3_operations() -> list[tuple[str, int, set[str], OperationModel]]:
-    """Of each operation the method, the depth of its path, and the query flags and headers that it needs."""
-    model, found = get_service_model("s3"), []
-    for name in model.operation_names:
-        operation = model.operation_model(name)
-        http, shape = operation.http_trait, operation.input_shape
-        members = [shape.members[member].serialization for member in shape.required_members] if shape else []
-        needs = {one["name"] for one in members if one.get("location") in ("querystring", "header")}
-        found.append((http.method, http.path.count("{"), needs | set(http.query_args), operation))
-    return found
