@@ -56,32 +56,22 @@ def listen(folder: str) -> None:
             if not call.startswith("bedrock-runtime."):
                 raise
             if PENDING not in (here / "request.json").read_text(encoding="utf-8"):
-                write_prompt(call, params, here)
+                write_prompt(params, here)
             # The cell goes on with a mark in place of the answer, so that one run finds every open request.
             return {"origin": "none", "body": _body(call, params["modelId"], PENDING, False, {"inputTokens": 0})}
 
     replay.Replay.answer = noting  # type: ignore[method-assign]
 
 
-def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, Any]], int, dict[str, Any]]:
-    """System text, messages, max tokens and JSON schema of a request, as it is asked or as it is stored."""
-    if call.startswith("bedrock-runtime.Converse"):
-        system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
-        limit = params.get("inferenceConfig", {}).get("maxTokens", 4096)
-        form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
-        return system, params["messages"], limit, _opened(form.get("schema", "{}"))
-    body = _opened(params["body"])
-    return body.get("system", ""), body["messages"], body["max_tokens"], {}
-
-
-def _opened(value: Any) -> dict[str, Any]:
-    """The JSON that a parameter holds as text; in a stored request it stands opened already."""
-    return value["json"] if isinstance(value, dict) else json.loads(value)
-
-
-def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
+def write_prompt(params: dict[str, Any], folder: Path) -> None:
     """prompt.md and the pictures of one request to Claude."""
-    system, messages, _, schema = messages_of(call, params)
+    if "body" in params:  # InvokeModel
+        body = json.loads(params["body"])
+        system, messages, form = body.get("system", ""), body["messages"], {}
+    else:
+        system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
+        messages = params["messages"]
+        form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
     parts, pictures = ([f"# System\n\n{system}"] if system else []), 0
     for message in messages:
         content, lines = message["content"], []
@@ -95,8 +85,9 @@ def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
             elif "text" in block:
                 lines.append(block["text"])
         parts.append("\n\n".join([f"# {message['role'].capitalize()}", *lines]))
-    if schema:
-        parts.append("# Format\n\nThe answer is one JSON object of this schema:\n\n" + json.dumps(schema, indent=1))
+    if form:
+        schema = json.dumps(json.loads(form["schema"]), indent=1)
+        parts.append(f"# Format\n\nThe answer is one JSON object of this schema:\n\n{schema}")
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -165,7 +156,8 @@ def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, A
     usage = {"inputTokens": text_tokens(prompt) + sum(pictures) - kept}
     if kept:
         usage |= {"cacheReadInputTokens": kept * in_cache, "cacheWriteInputTokens": kept * (not in_cache)}
-    _, _, limit, _ = messages_of(call, asked)
+    body = asked.get("body", {}).get("json", {})  # of InvokeModel
+    limit = body.get("max_tokens") or asked["inferenceConfig"]["maxTokens"]
     body = _body(call, asked["modelId"], cut(text, limit), text_tokens(text) > limit, usage)
     return {"call": call, "origin": "model", "estimated": ["usage", "latency"], "request": asked, "body": body}
 
