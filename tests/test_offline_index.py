@@ -28,13 +28,8 @@ def write_pdf(file, *pages, password=None):
 
 
 def ask(index, text, token="0", **search):
-    return index.retrieve(
-        {
-            "retrievalQuery": {"text": text},
-            "retrievalConfiguration": {"vectorSearchConfiguration": search},
-            "nextToken": token,
-        }
-    )
+    how = {"vectorSearchConfiguration": search}
+    return index.retrieve({"retrievalQuery": {"text": text}, "retrievalConfiguration": how, "nextToken": token})
 
 
 def texts(answer):
