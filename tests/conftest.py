@@ -3,10 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import botocore.loaders
 import botocore.session
@@ -21,7 +19,7 @@ _LOADER = botocore.loaders.create_loader()
 botocore.session.create_loader = lambda *_: _LOADER  # reads each service model once, not for each session
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config):
     """One folder for what this run of the tests remembers (remembered.py), also of the processes that it starts."""
     if "TESTS_REMEMBERED" not in os.environ:
         os.environ["TESTS_REMEMBERED"] = folder = tempfile.mkdtemp(prefix="workshop-tests-")
@@ -29,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def clean_settings(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith((PREFIX, "AWS_"))]:
         monkeypatch.delenv(name)
     # Live-mode tests talk to services on this machine: nobody's own AWS files or proxies may play a part.
@@ -46,7 +44,7 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def real_letters() -> Path:
+def real_letters():
     """The folder of Amazon's own letters, or a skip where no copy is at hand."""
     for folder in map(Path, filter(None, _LETTERS)):
         if len(list(folder.glob("AMZN-20??-Shareholder-Letter.pdf"))) >= 4:
@@ -55,12 +53,12 @@ def real_letters() -> Path:
 
 
 @pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def report(record_property):
     """Lines for the end of the test run, from whichever process ran the test."""
     return lambda text: record_property("report", text)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter):
     """Print what tests reported."""
     outcomes = terminalreporter.stats
     for each in (*outcomes.get("passed", []), *outcomes.get("failed", [])):
@@ -70,10 +68,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture
-def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def change(monkeypatch):
     """Set settings for one test: change(mode="live")."""
 
-    def set_them(**values: Any) -> None:
+    def set_them(**values):
         for name, value in values.items():
             monkeypatch.setenv(PREFIX + name.upper(), str(value))
         settings.cache_clear()
@@ -82,11 +80,11 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def live(change: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def live(change, monkeypatch):
     """Mode live, against a service that answers so: `with live(answers, *faults, **settings) as service`."""
 
     @contextmanager
-    def start(answers: Any, *faults: Any, **more: Any) -> Iterator[Service]:
+    def start(answers, *faults, **more):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "x")
         change(**{"mode": "live", "region": "us-west-2", **more})

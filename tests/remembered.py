@@ -10,7 +10,6 @@ import pickle
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -22,11 +21,11 @@ PLACE = "TESTS_REMEMBERED"  # names the folder of this run of the tests (conftes
 PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests import remembered\nremembered.begin()"
 
 
-def remembering(function: Any) -> Any:
+def remembering(function):
     """`function`, which answers from the folder to arguments that it had before, whichever process asked."""
 
     @functools.wraps(function)
-    def answer(*args: Any, **named: Any) -> Any:
+    def answer(*args, **named):
         asked = pickle.dumps((function.__name__, args, named))
         known = Path(os.environ[PLACE], hashlib.sha256(asked).hexdigest())
         if not known.exists():
@@ -39,7 +38,7 @@ def remembering(function: Any) -> Any:
     return answer
 
 
-def begin() -> None:
+def begin():
     """Remember from now on, in this process; never in that of the tests, which try the sandbox itself."""
     assert "pytest" not in sys.modules
     chinese._by_meaning = functools.cache(remembering(chinese._by_meaning.__wrapped__))

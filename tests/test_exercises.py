@@ -299,5 +299,5 @@ def test_dollars_and_quota_by_hand():
 
 def test_a_solution_is_not_recorded_over_its_lesson(capsys):
     with pytest.raises(SystemExit):
-        record.main(["--yes", "notebooks/solutions/04_financial_rag.ipynb"])
+        record.main(["notebooks/solutions/04_financial_rag.ipynb"])
     assert "no recording of its own" in capsys.readouterr().err

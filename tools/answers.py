@@ -56,33 +56,22 @@ def listen(folder: str) -> None:
             if not call.startswith("bedrock-runtime."):
                 raise
             if PENDING not in (here / "request.json").read_text(encoding="utf-8"):
-                write_prompt(call, params, here)
+                write_prompt(params, here)
             # The cell goes on with a mark in place of the answer, so that one run finds every open request.
             return {"origin": "none", "body": _body(call, params["modelId"], PENDING, False, {"inputTokens": 0})}
 
     replay.Replay.answer = noting  # type: ignore[method-assign]
 
 
-def messages_of(call: str, params: dict[str, Any]) -> tuple[str, list[dict[str, Any]], int, dict[str, Any]]:
-    """System text, messages, max tokens and JSON schema of a request, as it is asked or as it is stored."""
-    if call.startswith("bedrock-runtime.Converse"):
-        system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
-        limit = params.get("inferenceConfig", {}).get("maxTokens", 4096)
-        form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
-        return system, params["messages"], limit, _opened(form.get("schema", "{}"))
-    body = _opened(params["body"])
-    return body.get("system", ""), body["messages"], body["max_tokens"], {}
-
-
-def _opened(value: Any) -> dict[str, Any]:
-    """The JSON that a parameter holds as text; in a stored request it stands opened already."""
-    found: dict[str, Any] = value["json"] if isinstance(value, dict) else json.loads(value)
-    return found
-
-
-def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
+def write_prompt(params: dict[str, Any], folder: Path) -> None:
     """prompt.md and the pictures of one request to Claude."""
-    system, messages, _, schema = messages_of(call, params)
+    if "body" in params:  # InvokeModel
+        body = json.loads(params["body"])
+        system, messages, form = body.get("system", ""), body["messages"], {}
+    else:
+        system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
+        messages = params["messages"]
+        form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
     parts, pictures = ([f"# System\n\n{system}"] if system else []), 0
     for message in messages:
         content, lines = message["content"], []
@@ -96,8 +85,9 @@ def write_prompt(call: str, params: dict[str, Any], folder: Path) -> None:
             elif "text" in block:
                 lines.append(block["text"])
         parts.append("\n\n".join([f"# {message['role'].capitalize()}", *lines]))
-    if schema:
-        parts.append("# Format\n\nThe answer is one JSON object of this schema:\n\n" + json.dumps(schema, indent=1))
+    if form:
+        schema = json.dumps(json.loads(form["schema"]), indent=1)
+        parts.append(f"# Format\n\nThe answer is one JSON object of this schema:\n\n{schema}")
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -110,10 +100,9 @@ def ask(name: str) -> None:
     worked = path.parent / "solutions" / path.name
     for each in [path] + [worked] * worked.exists():
         outcome = execute(each, environment(), preamble=preamble, keep_going=True, ending=EVERY)
-        for cell in outcome.notebook.cells:
-            for output in cell.get("outputs", []):
-                if output.output_type == "error" and output.ename != "RecordingMissing":
-                    print(f"  {cell.id}: {output.ename}: {output.evalue[:200]}")
+        put_out = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
+        for error in (output for output in put_out if output.output_type == "error"):
+            print(f"  {error.ename}: {error.evalue[:200]}")
     for prompt in sorted(folder.glob("*/prompt.md")):
         print(f"  open: {prompt.parent.relative_to(ROOT)}")
 
@@ -149,25 +138,26 @@ def _before_cache_point(request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, Any] | None:
+    """The answer to a request that was noted in `folder`, with its origin; none if nobody has answered."""
     call = request["call"]
-    written = {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}
-    for origin, path in written.items():
+    for origin, path in {"index": folder / "index.json", "api-model": API_ANSWERS / f"{call}.json"}.items():
         if path.exists():
-            body = json.loads(path.read_text(encoding="utf-8"))
-            return {"call": call, "origin": origin, "request": request["request"], "body": {"json": body}}
+            body = {"json": json.loads(path.read_text(encoding="utf-8"))}
+            return {"call": call, "origin": origin, "request": request["request"], "body": body}
     if not (folder / "reply.md").exists():
         return None
     text = (folder / "reply.md").read_text(encoding="utf-8").strip("\n")
     prompt = (folder / "prompt.md").read_text(encoding="utf-8")
-    names = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.(png|jpeg|gif|webp)", path.name)]
-    pictures = [image_tokens(path) for path in sorted(names, key=lambda path: int(path.stem))]
+    names = re.findall(r"^\[picture: (\d+\.\w+)\]$", prompt, re.MULTILINE)
+    pictures = [image_tokens(folder / name) for name in names]
     asked, prefix = request["request"], _before_cache_point(request["request"])
     kept = sum(pictures[: sum("image" in block for block in prefix)])
     kept += text_tokens("".join(block.get("text", "") for block in prefix))
     usage = {"inputTokens": text_tokens(prompt) + sum(pictures) - kept}
     if kept:
         usage |= {"cacheReadInputTokens": kept * in_cache, "cacheWriteInputTokens": kept * (not in_cache)}
-    _, _, limit, _ = messages_of(call, asked)
+    body = asked.get("body", {}).get("json", {})  # of InvokeModel
+    limit = body.get("max_tokens") or asked["inferenceConfig"]["maxTokens"]
     body = _body(call, asked["modelId"], cut(text, limit), text_tokens(text) > limit, usage)
     return {"call": call, "origin": "model", "estimated": ["usage", "latency"], "request": asked, "body": body}
 
@@ -210,14 +200,9 @@ def text_of(entry: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for part in [*parts, *(event["data"].get("delta", {}) for event in events)])
 
 
-def main() -> None:
-    """The command line."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=(commands := {"ask": ask, "take": take}))
+    parser.add_argument("command", choices=["ask", "take"])
     parser.add_argument("notebook")
     options = parser.parse_args()
-    commands[options.command](options.notebook)
-
-
-if __name__ == "__main__":
-    main()
+    (ask if options.command == "ask" else take)(options.notebook)

@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--only", default="", metavar="TEXT", help="renew only requests that contain TEXT")
-    parser.add_argument("--yes", action="store_true", help="the cost is agreed to")
     options = parser.parse_args(arguments)
     paths = options.notebooks or lessons()
     for path in paths:
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"{path} has no recording of its own: record the lesson, then run `make outputs`.")
         cost = _COST.search(nbformat.read(path, 4).cells[0].source)
         print(f"{path.stem}: live cost {cost[1].strip() if cost else 'unknown'}")
-    if not options.yes and input("Record from your AWS account? Type yes: ").strip() != "yes":
+    if input("Record from your AWS account? Type yes: ").strip() != "yes":
         print("Nothing was recorded.")
         return 1
     return max(record(path, options.only) for path in paths)

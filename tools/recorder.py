@@ -4,12 +4,9 @@ It runs in the kernel of a notebook in live mode: `install` puts `Record` in the
 """
 
 import base64
-import fcntl
-import hashlib
 import json
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +18,6 @@ from botocore.eventstream import EventStreamBuffer
 from botocore.response import StreamingBody
 
 from helpers import replay, workshop
-from helpers.language import WorkshopError
 from helpers.replay.recording import Json, Params, Recording, key, request_of
 from helpers.settings import settings
 from tools.scrub import scrub
@@ -40,15 +36,16 @@ class Record(replay.Live):
     """AWS answers, and `<name>.new.json` beside the recording keeps what it says."""
 
     def __init__(self, name: str, only: str = ""):
-        """A `WorkshopError` if another process records the same notebook."""
+        """Begin an empty file beside the recording of the notebook `name`."""
         folder = settings().recordings_dir
         self.path = folder / f"{name}.new.json"
         self.path.parent.mkdir(parents=True, exist_ok=True)  # the Chinese edition has a folder of its own
-        _lock(self.path)
         self.path.unlink(missing_ok=True)  # of a run that was cut
         self.recording, self._old, self._only = Recording(self.path), Recording(folder / f"{name}.json"), only
         self._stand_ins, self._secrets = dict[str, str](), tuple[str, ...]()
-        self._local, self._saving = threading.local(), threading.Lock()
+        self._saving = threading.Lock()
+        # The entry of each call that a thread is in: signing in may call another service in between.
+        self._pending = threading.local()
 
     def __str__(self) -> str:
         return "Recording: calls go to your AWS account and cost money; each answer is written down."
@@ -85,38 +82,30 @@ class Record(replay.Live):
         text = scrub(json.dumps(entry), self._secrets)
         for name, kept in self._stand_ins.items():
             text = text.replace(name, kept)
-        found: dict[str, Json] = json.loads(text)
-        return found
-
-    @property
-    def _pending(self) -> dict[str, dict[str, Json] | None]:
-        """The entries of the calls that this thread is in: signing in may call another service in between."""
-        self._local.__dict__.setdefault("pending", {})
-        found: dict[str, dict[str, Json] | None] = self._local.pending
-        return found
+        return json.loads(text)
 
     def _remember(self, event_name: str, params: Params, **_: Any) -> None:
         call = event_name.partition(".")[2]
         asked = request_of(request_of(params))  # twice: then digests are sorted too, as they stand in the files
-        self._pending[call] = self._named({"call": call, "origin": "service", "request": asked})
+        setattr(self._pending, call, self._named({"call": call, "origin": "service", "request": asked}))
 
     def _answer_from_old(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
         """In a recording of some requests only: the old answer to each of the others, kept as it is."""
         call = event_name.partition(".")[2]
-        entry = self._pending[call]
-        if entry is None or "status" in entry or self._only in json.dumps(entry, ensure_ascii=False):
+        entry = getattr(self._pending, call)
+        if entry is None or self._only in json.dumps(entry, ensure_ascii=False):
             return None
         old = self._old.find(call, entry["request"])
         if old is None:
             return None
         if old not in self.recording.entries:
             self._keep(old)
-        self._pending[call] = None
+        setattr(self._pending, call, None)
         return replay.response(request.url, old)
 
     def _take_down(self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
         call = event_name.partition(".")[2]
-        entry = self._pending[call]
+        entry = getattr(self._pending, call)
         if _SIGN_IN.match(call) or entry is None:
             return
         body = response_dict["body"]
@@ -134,21 +123,6 @@ class Record(replay.Live):
         tried = "status" in entry  # a retry of the same call: only its last answer counts
         entry.update(self._named(answer))
         self._keep(None if tried else entry)
-
-
-_held: list[Any] = []  # open files; their locks go with this process
-
-
-def _lock(path: Path) -> None:
-    """Keep other processes from recording into `path`; `WorkshopError` if one does."""
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    file = Path(tempfile.gettempdir(), f"workshop-{name}.lock").open("w")  # noqa: SIM115 - held open on purpose
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        told = f"Another process records this notebook ({path.name}): wait for it, or end it."
-        raise WorkshopError(told) from error
-    _held.append(file)
 
 
 def save(recording: Recording, path: Path, secrets: tuple[str, ...] = ()) -> None:
@@ -173,12 +147,11 @@ def readable(content_type: str, content: bytes) -> dict[str, Json]:
         buffer.add_data(content)
         return {"events": [_event(message.headers, message.payload) for message in buffer]}
     try:
-        text = content.decode()
-        return {"json": json.loads(text)} if "json" in content_type and text else {"text": text}
+        return {"json": json.loads(content)} if "json" in content_type else {"text": content.decode()}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(content).decode()}
-    except json.JSONDecodeError:
-        return {"text": text}
+    except json.JSONDecodeError:  # empty, or a page of a proxy
+        return {"text": content.decode()}
 
 
 def _event(headers: dict[str, Any], payload: bytes) -> dict[str, Json]:
