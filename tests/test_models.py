@@ -27,7 +27,8 @@ def resolve(live, monkeypatch):
         answers = [{"inferenceProfileSummaries": page, "nextToken": "more"} for page in summaries]
         del answers[-1]["nextToken"]
         models_ = {"modelSummaries": [{**plain, "modelId": each, **more} for each, more in offered.items()]}
-        given = {"bedrock.ListFoundationModels": models_, "bedrock.ListInferenceProfiles": answers}
+        page_by_page = {"bedrock.ListInferenceProfiles": lambda params: answers.pop(0)}
+        given = {"bedrock.ListFoundationModels": models_, **page_by_page}
         with live(given, region="us-east-1", geography=geography):
             return models.resolve(alias)
 

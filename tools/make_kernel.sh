@@ -113,9 +113,9 @@ fi
 import platform, sys
 from helpers import checks
 
-rows = [checks._python(), checks._packages()]  # without the documents, which take seconds
-print(f"Checked: Python {platform.python_version()}, packages: {rows[1].found}.")
-sys.exit("; ".join(f"{row.name}: {row.to_do}" for row in rows if row.to_do) or None)
+found, to_do = checks._packages()  # without the documents, which take seconds
+print(f"Checked: Python {platform.python_version()}, packages: {found}.")
+sys.exit(f"packages: {to_do}" if to_do else None)
 PYTHON
 
 say "Kernel \"$TITLE\" is registered."
