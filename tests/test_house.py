@@ -9,7 +9,7 @@ from pathlib import Path
 from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
-LINES, FILES, LONGEST = 2650, 24, 220
+LINES, FILES, LONGEST = 2500, 24, 220
 SERVER_LINES, SERVER_FILES = 300, 3
 # The rooms, from the ground up; a module may import from its own room and from those before it.
 ROOMS = ("language", "settings", "replay", "clients", "models", "explain")
