@@ -1,9 +1,8 @@
 """Many calls at a time, and nothing that was answered is asked again."""
 
-import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -30,7 +29,7 @@ class Results(dict[Any, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.failed: dict[Any, BaseException] = {}
-        self.workers: list[threading.Event] = []  # of the last run, each set when its worker has ended
+        self.pool: ThreadPool | None = None  # of the last run; daemons: a kernel that ends waits for none of them
 
 
 def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, at_most: int = 4) -> Results:
@@ -43,26 +42,32 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     """
     if at_most < 1:
         raise WorkshopError("at_most is {at_most}: at least one call must be in flight.", at_most=at_most)
-    wanted = list(dict.fromkeys(items))
+    wanted, over = list(dict.fromkeys(items)), threading.Event()
     bar = Bar(len(wanted))  # type: ignore[no-untyped-call]
     bar.display()  # type: ignore[no-untyped-call]
-    for ended in results.workers:  # what an interrupted run has in flight is paid for, and not asked again
-        ended.wait()
-    results.workers.clear()
+    if results.pool:
+        results.pool.join()  # what an interrupted run has in flight is paid for, and not asked again
     results.failed.clear()
-    waiting = deque(item for item in wanted if item not in results)
+
+    def ask(item: Any) -> None:
+        if not over.is_set():
+            try:
+                results[item] = function(item)
+            except BaseException as error:
+                results.failed[item] = error
+                if _ends_all(error):
+                    over.set()  # what is in flight is paid for, and still comes
+
+    results.pool = ThreadPool(at_most)
     try:
-        for _ in range(min(at_most, len(waiting))):
-            ended = threading.Event()
-            # A daemon, as no pool has: a kernel that is told to end does not wait for an answer on its way.
-            threading.Thread(target=_work, args=(function, waiting, results, ended), daemon=True).start()
-            results.workers.append(ended)
-        over = False
-        while not over:
-            over = all(ended.wait(0.1) for ended in results.workers)
-            bar.progress = sum(item in results for item in wanted)
+        asked = results.pool.map_async(ask, [item for item in wanted if item not in results], chunksize=1)
+        ready = False
+        while not ready:
+            asked.wait(0.1)
+            ready, bar.progress = asked.ready(), sum(item in results for item in wanted)
     finally:
-        waiting.clear()
+        over.set()
+        results.pool.close()
         _report(wanted, results)
     for error in sorted(results.failed.values(), key=_ends_all, reverse=True):
         if _ends_all(error) or not any(item in results for item in wanted):
@@ -80,20 +85,6 @@ def counted(results: Results, items: Collection[Any]) -> str:
         return ""
     told = say("**It counts only {there} of {wanted}.** Run the cell that asks again.", there=there, wanted=len(items))
     return f" {told}"
-
-
-def _work(function: Callable[[Any], Any], waiting: deque[Any], results: Results, ended: threading.Event) -> None:
-    """Ask for one item after the other, until none waits."""
-    while waiting:
-        with contextlib.suppress(IndexError):  # another worker was faster
-            item = waiting.popleft()
-            try:
-                results[item] = function(item)
-            except BaseException as error:
-                results.failed[item] = error
-                if _ends_all(error):
-                    waiting.clear()  # what is in flight is paid for, and still comes
-    ended.set()
 
 
 def _ends_all(error: BaseException) -> bool:

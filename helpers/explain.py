@@ -1,7 +1,5 @@
 """Known failures of AWS calls as one short message: what happened, and what to do next."""
 
-import json
-import os
 import re
 import sys
 import tomllib
@@ -40,13 +38,17 @@ def explain(error: BaseException) -> CallFailed | None:
 def _words_for(error: BaseException) -> str:
     facts = _facts(error)
     where = f" knowledgeBaseId={facts['knowledge_base']}" if facts["knowledge_base"] else ""
-    said = f"{facts['code']}: {facts['text']}{where}"
+    said, entries = f"{facts['code']}: {facts['text']}{where}", WORDS["refusal"]
+    if not facts["code"]:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        place = f"in {''.join(files[-1:])} document: {getattr(error, 'doc', '')}"  # which was to be JSON
+        said, entries = f"{type(error).__name__}: {error} {place}", WORDS["error"]
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
-    refusals = WORDS["refusal"] if facts["code"] else []
-    known = [each["say"] for each in refusals if re.search(each["if"], said, re.IGNORECASE)]
-    known += [each["say"] for each in WORDS["error"] if names & set(each["kinds"])]
-    words: str = known[0] if known else _odd(error)
-    return say(words, **facts)
+    for each in entries:
+        if names & {*each.get("kinds", [])} or ("if" in each and re.search(each["if"], said, re.IGNORECASE)):
+            words: str = each["say"]
+            return say(words, **facts)
+    return ""
 
 
 def _facts(error: BaseException) -> dict[str, str]:
@@ -66,23 +68,6 @@ def _facts(error: BaseException) -> dict[str, str]:
             found["alias"] = alias_of(found["model"]) if "modelId" in params else ""
             found["knowledge_base"] = str(params.get("knowledgeBaseId", ""))
     return found
-
-
-def _odd(error: BaseException) -> str:
-    """Words for errors of Python's own that tell of an answer or a setting; "" for a learner's own."""
-    frames, text = traceback.extract_tb(error.__traceback__), str(error)
-    last = frames[-1].filename if frames else ""
-    document = str(error.doc).strip() if isinstance(error, json.JSONDecodeError) else "{}"
-    tells = {
-        # botocore's parser, in an answer of STS or IAM that is none; and what is no JSON at all
-        "garbled": (isinstance(error, KeyError) and last.endswith(os.path.join("botocore", "parsers.py")))
-        or document[:1] in ("", "<"),
-        # next() over the parts of an answer without the one wanted; pydantic's word for half an answer
-        "cut": (isinstance(error, StopIteration) and _CELL.search(last)) or "Invalid JSON: EOF" in text,
-        "endpoint": text.startswith("Invalid endpoint"),
-        "key": "Invalid header value" in text,
-    }
-    return next((str(WORDS["odd"][name]) for name, fits in tells.items() if fits), "")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

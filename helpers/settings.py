@@ -45,10 +45,8 @@ def _refuse_unknown(names: set[str]) -> None:
     for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
-            told = [say("There is no setting {name}.", name=name)]
-            told += [say("Did you mean {name}?", name=each) for each in near]
-            whole = " ".join([*told, say("All settings are in .env.example.")])
-            raise WorkshopError(whole)
+            told = [say("There is no setting {name}.", name=name), *(say("Did you mean {name}?", name=x) for x in near)]
+            raise WorkshopError(" ".join([*told, say("All settings are in .env.example.")]))
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,7 @@
 """Many calls at a time: bounded, slower when throttled, nothing lost, nothing asked twice."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -9,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from helpers import batch, clients
 from helpers.language import WorkshopError
+from helpers.settings import ROOT
 from tests.loopback import On, Reply
 from tests.loopback.faults import quota, refused, slow
 
@@ -16,32 +19,28 @@ from tests.loopback.faults import quota, refused, slow
 class Ask:
     """A function that takes a moment, fails as `errors` says, and knows what it was asked."""
 
-    def __init__(self, **errors):
-        self.errors, self.asked = {int(name[1:]): error for name, error in errors.items()}, Counter()
-        self.in_flight, self.most, self.lock = 0, 0, threading.Lock()
+    def __init__(self, errors=()):
+        self.errors, self.asked, self.now, self.in_flight = dict(errors), [], [], [0]
         self.goes_on = threading.Event()  # until it is set, the calls from the ninth on take their time
         self.goes_on.set()
 
     def __call__(self, number):
-        with self.lock:
-            self.asked[number] += 1
-            self.in_flight += 1
-            self.most = max(self.most, self.in_flight)
+        self.asked.append(number)
+        self.now.append(number)
+        self.in_flight.append(len(self.now))
         time.sleep(0.02 + number % 3 / 100)
         assert number < 8 or self.goes_on.wait(30)
-        with self.lock:
-            self.in_flight -= 1
+        self.now.remove(number)
         if number in self.errors:
             raise self.errors[number]
         return f"answer to {number}"
 
 
 def test_results_come_in_order_and_no_more_in_flight_than_allowed():
-    ask = Ask()
-    results = batch.run(ask, range(40), batch.Results(), at_most=5)
+    ask, results = Ask(), batch.Results()
+    assert batch.run(ask, range(40), results, at_most=5) is results and not results.failed
     assert list(results.items()) == [(number, f"answer to {number}") for number in range(40)]
-    assert ask.most == 5 and not results.failed
-    assert not [thread for thread in threading.enumerate() if "_work" in thread.name]
+    assert max(ask.in_flight) == 5
 
 
 @pytest.mark.parametrize(
@@ -55,38 +54,33 @@ def test_results_come_in_order_and_no_more_in_flight_than_allowed():
 def test_where_the_service_throttles_every_result_arrives_once(faults, live, monkeypatch):
     real = time.sleep  # back-offs at a hundredth of their length: their order stays, and the test does not wait
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: real(seconds / 100))
+    turns = [{"role": "user", "content": [{"text": "?"}]}]
     with live({"bedrock-runtime.Converse": Reply("Yes.")}, *faults) as service:
         converse = clients.client("bedrock-runtime").converse
-        results = batch.run(
-            lambda text: converse(modelId="m.x", messages=[{"role": "user", "content": [{"text": text}]}]),
-            map(str, range(40)),
-            batch.Results(),
-            at_most=16,
-        )
-    answered = [
-        call.params["messages"][0]["content"][0]["text"] for call in service.calls if call.outcome == "answered"
-    ]
-    assert list(results) == sorted(answered, key=int) == [str(number) for number in range(40)]
+        results = batch.Results()
+        batch.run(lambda name: converse(modelId=name, messages=turns), map("m.{}".format, range(40)), results, 16)
+    answered = Counter(call.params["modelId"] for call in service.calls if call.outcome == "answered")
+    assert list(results) == [f"m.{number}" for number in range(40)] and answered == Counter(results.keys())
     assert not results.failed and len(service.calls) > 40
 
 
 def test_an_error_that_all_would_meet_ends_the_run_and_keeps_what_is_there(capsys):
     limit = ClientError({"Error": {"Code": "ThrottlingException", "Message": "Too many tokens per day"}}, "Converse")
-    ask, results = Ask(_9=limit, _2=ValueError("its own")), batch.Results()
+    ask, results = Ask({9: limit, 2: ValueError("its own")}), batch.Results()
     with pytest.raises(ClientError, match="per day"):
         batch.run(ask, range(100), results, at_most=4)
     assert {*range(9)} - {2} <= {*results} and len(ask.asked) < 50
     assert f"{len(results)} of 100 are done" in capsys.readouterr().out
     with pytest.raises(ClientError, match="per day"):  # where nothing came, this too is what is raised
-        batch.run(Ask(_0=ValueError(), _1=limit), [0, 1], batch.Results())
-    ask = Ask(**{f"_{number}": WorkshopError("There is no recorded answer") for number in range(50)})
+        batch.run(Ask({0: ValueError(), 1: limit}), [0, 1], batch.Results())
+    ask = Ask(dict.fromkeys(range(50), WorkshopError("There is no recorded answer")))
     with pytest.raises(WorkshopError, match="no recorded answer"):
         batch.run(ask, range(50), batch.Results())
     assert len(ask.asked) <= 4
 
 
 def test_one_failure_keeps_the_others_and_the_next_run_asks_for_the_rest(capsys):
-    ask, results = Ask(_3=ValueError("no JSON in 3"), _7=ValueError("no JSON in 7")), batch.Results()
+    ask, results = Ask({3: ValueError("no JSON in 3"), 7: ValueError("no JSON in 7")}), batch.Results()
     assert list(batch.run(ask, range(10), results)) == [0, 1, 2, 4, 5, 6, 8, 9]
     assert results.failed == ask.errors
     said = capsys.readouterr().out
@@ -94,13 +88,13 @@ def test_one_failure_keeps_the_others_and_the_next_run_asks_for_the_rest(capsys)
     assert "only 8 of 10" in batch.counted(results, range(10)) and batch.counted(results, [0, 1]) == ""
     ask.errors = {}
     assert list(batch.run(ask, range(10), results)) == list(range(10))
-    assert not results.failed and ask.asked == Counter([*range(10), 3, 7])
+    assert not results.failed and Counter(ask.asked) == Counter([*range(10), 3, 7])
     with pytest.raises(ValueError):  # nothing at all
-        batch.run(Ask(_1=ValueError()), [1], batch.Results())
-    assert batch.run(ask, [], batch.Results()) == {}
+        batch.run(Ask({1: ValueError()}), [1], batch.Results())
 
 
-def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(monkeypatch):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(at_once, monkeypatch):
     class Stop(batch.Bar):
         """A progress bar during which the learner presses stop."""
 
@@ -108,18 +102,27 @@ def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(monkeypatch):
             if self.progress >= 8:
                 raise KeyboardInterrupt
 
-    for at_once in (True, False):
-        ask, results = Ask(), batch.Results()
-        ask.goes_on.clear()
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(batch, "Bar", Stop)
-            batch.run(ask, range(20), results, at_most=4)
-        assert (len(results), len(ask.asked)) == (8, 12)  # four are in flight
-        threading.Timer(0.2 * at_once, ask.goes_on.set).start()
-        if not at_once:  # then these have come, and no more was asked
-            assert all(ended.wait(9) for ended in results.workers) and len(results) == len(ask.asked) == 12
-        assert list(batch.run(ask, range(20), results, at_most=4)) == list(range(20))
-        assert ask.asked == Counter(range(20)) and ask.most == 4
+    ask, results = Ask(), batch.Results()
+    ask.goes_on.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(batch, "Bar", Stop)
+        batch.run(ask, range(20), results, at_most=4)
+    assert (len(results), len(ask.asked)) == (8, 12)  # four are in flight
+    threading.Timer(0.2 * at_once, ask.goes_on.set).start()
+    if not at_once:  # then these have come, and no more was asked
+        results.pool.join()
+        assert len(results) == len(ask.asked) == 12
+    assert list(batch.run(ask, range(20), results, at_most=4)) == list(range(20))
+    assert Counter(ask.asked) == Counter(range(20)) and max(ask.in_flight) == 4
+
+
+def test_a_kernel_that_ends_does_not_wait_for_what_is_in_flight():
+    code = """if True:
+        import _thread, threading, time; from helpers import batch
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        batch.run(lambda number: time.sleep(600), range(9), batch.Results())"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "0 of 9 are done" in done.stdout and done.stderr.endswith("KeyboardInterrupt\n")
 
 
 def test_a_bar_has_a_track_and_a_count_and_is_full_at_the_end(capsys):

@@ -20,7 +20,6 @@ TWO_WORDS = re.compile(r"[A-Za-z]{2,}[,.:;]? [A-Za-z]{2,}")
 STAYS = {
     "batch.py": ["<div", "%; height", "per day"],  # HTML; looked for in what AWS says
     "clients.py": ["The answer to ", " is empty.", "per day"],  # `explain` has other words for it
-    "explain.py": ["Invalid "],  # looked for in what Python says
     "knowledge_base/kinds.py": ["'].["],  # a query
     "knowledge_base/waiting.py": ["ValidationException"],  # looked for in what AWS says
     "knowledge_base/workshop.py": ["service control policy"],

@@ -205,9 +205,8 @@ def template(name: str, old: Catalog) -> Catalog:
         for _, _, text, _, _ in extract_from_dir(ROOT / "helpers", [("**.py", "python")], keywords=marks):
             found.add(text)
         failures = tomllib.loads((ROOT / "data/words/failures.toml").read_text(encoding="utf-8"))
-        odd = failures.pop("odd").values()
-        for text in (*odd, *(each["say"] for entries in failures.values() for each in entries)):
-            found.add(text)
+        for each in (*failures["refusal"], *failures["error"]):
+            found.add(each["say"])
         return found
 
     def collect(text: str, kind: str) -> str:

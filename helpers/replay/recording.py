@@ -9,7 +9,7 @@ import struct
 import threading
 from collections import Counter, defaultdict
 from datetime import date
-from itertools import takewhile
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +86,13 @@ class Recording:
             none = say("There is no recorded answer to {call} in {file}.", call=call, file=self.path.name)
             return RecordingMissing(f"{none} {say(_WAYS_ON)}")
         now = _text(request)
-        near = max(map(_text, others), key=lambda other: _alike(other, now))
-        start = _alike(near, now)
+        alike = [len(commonprefix([_text(each), now])) for each in others]  # noqa: RUF071  characters are meant
+        start, near = max(alike), _text(others[alike.index(max(alike))])
         recorded, changed = (repr(text[max(0, start - 20) : start + 40])[1:-1] for text in (near, now))
-        rules, words = _in_short(request)
-        told = [each for each in map(_in_short, others) if each[1]]
-        choice = [each[1] for each in told]
-        if (rules, words) not in told:
-            same = [each[0][-90:] for each in told if each[1] == words]
-            choice = [say("the same, with the system prompt …{rules}", rules=each) for each in same] + choice
-        choice = list(dict.fromkeys(choice))
+        asked, told = _in_short(request), [each for each in map(_in_short, others) if each[1]]
+        same = [rules[-90:] for rules, words in told if words == asked[1] and asked not in told]
+        choice = [say("the same, with the system prompt …{rules}", rules=each) for each in same]
+        choice = list(dict.fromkeys([*choice, *(words for _, words in told)]))
         lines = [
             say("There is no recorded answer to this {call}.", call=call),
             say("The nearest request differs here:"),
@@ -175,11 +172,6 @@ def _event(event: dict[str, Json]) -> bytes:
 
 def _text(request: Json) -> str:
     return json.dumps(request, sort_keys=True, ensure_ascii=False)
-
-
-def _alike(one: str, other: str) -> int:
-    """Characters from the beginning that both have."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _in_short(request: Json) -> tuple[str, str]:
