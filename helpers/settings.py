@@ -46,7 +46,8 @@ def _refuse_unknown(names: set[str]) -> None:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             told = [say("There is no setting {name}.", name=name), *(say("Did you mean {name}?", name=x) for x in near)]
-            raise WorkshopError(" ".join([*told, say("All settings are in .env.example.")]))
+            whole = " ".join([*told, say("All settings are in .env.example.")])
+            raise WorkshopError(whole)
 
 
 @lru_cache(maxsize=1)
