@@ -1,7 +1,6 @@
 """Mode server: what a cell asks of Bedrock goes to a Messages server, and comes back in Bedrock's form."""
 
 import base64
-import hashlib
 import json
 import re
 import time
@@ -14,7 +13,8 @@ import pytest
 from helpers import checks, clients, models, workshop
 from helpers.explain import explain
 from helpers.language import WorkshopError
-from helpers.replay.recording import Recording, request_of
+from helpers.replay.recording import Recording, canonical
+from helpers.server import messages
 from helpers.settings import Settings
 from tests.live_workshop import forks, ordered
 from tests.messages_server import USAGE, Fails, MessagesServer, says
@@ -121,26 +121,18 @@ def test_a_stream_comes_frame_by_frame_and_says_the_same(start):
 
 
 def test_invoke_model_whole_and_streamed_are_the_servers_own_json(start):
-    server, runtime = start(says("Yes."))
-    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
-    body["messages"] = [{"role": "user", "content": "x"}]
-    answer = json.loads(runtime.invoke_model(modelId="claude", body=json.dumps(body))["body"].read())
-    assert anthropic.types.Message.model_validate(answer).content[0].text == "Yes."
-    stream = runtime.invoke_model_with_response_stream(modelId="claude", body=json.dumps(body))["body"]
+    server, runtime = start()
+    question = {"max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    body = json.dumps({"anthropic_version": "bedrock-2023-05-31", **question})
+    answer = json.loads(runtime.invoke_model(modelId="claude", body=body)["body"].read())
+    stream = runtime.invoke_model_with_response_stream(modelId="claude", body=body)["body"]
     kinds = [json.loads(event["chunk"]["bytes"])["type"] for event in stream]
     assert kinds[0] == "message_start" and kinds[-1] == "message_stop" and "ping" not in kinds
     assert server.problems == [] and "anthropic_version" not in server.requests[0]
-
-
-def test_the_stand_in_is_read_by_the_sdk_itself():
-    with MessagesServer(lambda body: {"content": PARTS, "stop_reason": "tool_use"}) as server:
-        client = anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0)
-        question = {"max_tokens": 50, "messages": [{"role": "user", "content": "hi"}], "model": "small"}
-        whole = client.messages.create(**question)
-        with client.messages.stream(**question) as stream:
-            final = stream.get_final_message()
-        assert [part.type for part in whole.content] == [part.type for part in final.content]
-        assert server.problems == []
+    sdk = anthropic.Anthropic(base_url=server.url, api_key="k")  # it reads the server of this test as any other
+    with sdk.messages.stream(**question, model="small") as stream:
+        final = stream.get_final_message()
+    assert [each.type for each in final.content] == [each["type"] for each in answer["content"]]
 
 
 def test_everything_says_who_answers(start, capsys):
@@ -241,24 +233,9 @@ def test_nobody_there_and_what_bedrock_alone_has_are_one_message(start):
         runtime.converse(**ASKED, guardrailConfig=guard)
 
 
-def marks(conversation):
-    """Its roles, texts and pictures (the start of their hash, as recordings keep it), as both sides say them."""
-    match conversation:
-        case {"bytes": {"sha256": digest}}:
-            return [digest]
-        case {"type": "base64", "data": data}:
-            return [hashlib.sha256(base64.b64decode(data)).hexdigest()[:16]]
-        case {"role": role, "content": content}:
-            return [role, *marks(content)]
-        case {"text": text} | str(text):
-            return [json.dumps(request_of({"text": text}), sort_keys=True)]
-        case {"image": part} | {"source": part}:
-            return marks(part)
-    return [mark for part in conversation if "cachePoint" not in part for mark in marks(part)]
-
-
-def turns(body):
-    return tuple(marks([body.get("system", ""), *body["messages"]]))
+def key(body):
+    """What a recorded answer is found by, for a body of the Messages API."""
+    return json.dumps(canonical([body.get(name) for name in ("max_tokens", "system", "messages")]), sort_keys=True)
 
 
 def recorded(*lessons):
@@ -266,17 +243,16 @@ def recorded(*lessons):
     book = {}
     for entry in [entry for lesson in lessons for entry in Recording(RECORDINGS / f"{lesson}.json").entries]:
         if entry["call"].startswith("bedrock-runtime."):
-            body = entry["request"].get("body", {}).get("json", entry["request"])
+            request = entry["request"]
+            body = request["body"]["json"] if "body" in request else messages.request_of(request | {"outputConfig": {}})
             told = [event["data"] for event in entry["body"].get("events", [])] + [entry["body"].get("json", {})]
             ended = next((each["stopReason"] for each in told if "stopReason" in each), "end_turn")
-            limit = body.get("max_tokens") or body["inferenceConfig"]["maxTokens"]
-            book[limit, turns(body)] = text_of(entry), ended
+            book[key(body)] = {"content": [{"type": "text", "text": text_of(entry)}], "stop_reason": ended}
 
-    def answer(body):
-        text, ended = book[body["max_tokens"], turns(body)]
-        return {"content": [{"type": "text", "text": text}], "usage": USAGE, "stop_reason": ended}
+    def opened(part):  # a picture counts by its digest
+        return part | {"data": base64.b64decode(part["data"])} if part.get("type") == "base64" else part
 
-    return answer
+    return lambda body: book[key(json.loads(json.dumps(body), object_hook=opened))]
 
 
 def chosen(server):
