@@ -8,7 +8,7 @@ import hashlib
 import os
 import pickle
 import sys
-import tempfile
+import uuid
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,6 @@ from helpers import sandbox
 from helpers.replay import chinese, index
 from helpers.settings import ROOT
 
-PLACE = "TESTS_REMEMBERED"  # names the folder of this run of the tests (conftest.py)
 PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests import remembered\nremembered.begin()"
 
 
@@ -26,13 +25,12 @@ def remembering(function):
 
     @functools.wraps(function)
     def answer(*args, **named):
-        asked = pickle.dumps((function.__name__, args, named))
-        known = Path(os.environ[PLACE], hashlib.sha256(asked).hexdigest())
+        asked = hashlib.sha256(pickle.dumps((function.__name__, args, named))).hexdigest()
+        known = Path(os.environ["TESTS_REMEMBERED"], asked)  # the folder of this run of the tests (conftest.py)
         if not known.exists():
-            found = function(*args, **named)
-            with tempfile.NamedTemporaryFile(dir=known.parent, delete=False) as beside:
-                pickle.dump(found, beside)
-            os.replace(beside.name, known)
+            beside = known.with_suffix(f".{uuid.uuid4()}")
+            beside.write_bytes(pickle.dumps(function(*args, **named)))
+            beside.replace(known)
         return pickle.loads(known.read_bytes())
 
     return answer

@@ -98,16 +98,6 @@ def test_the_nth_same_request_gets_the_nth_answer_and_the_last_repeats_errors_to
             client.get_knowledge_base(**params)
 
 
-def test_a_file_is_found_by_its_digest_and_sent_whole(recorded, tmp_path):
-    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7 hello")
-    with open(tmp_path / "a.pdf", "rb") as file:
-        params = {"Bucket": "b", "Key": "a.pdf", "Body": file}
-        recorded(entry("s3.PutObject", params, {"text": ""}, headers={"etag": '"x"'}))
-        assert clients.client("s3").put_object(**params)["ETag"] == '"x"'
-    text = (tmp_path / "lesson.json").read_text()
-    assert "hello" not in text and '"bytes": 14' in text
-
-
 def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(recorded):
     long = "The same beginning of a long prompt. " * 20
     limit = {"inferenceConfig": {"maxTokens": 900}}

@@ -120,7 +120,7 @@ def canonical(value: Any) -> Json:
         return {str(name): canonical(value[name]) for name in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
-    if hasattr(value, "read"):  # a file, which botocore sends afterwards
+    if hasattr(value, "read"):  # a file, as which botocore sends bytes too
         start, content = value.tell(), value.read()
         value.seek(start)
         return canonical(content)
