@@ -1,14 +1,17 @@
 """A server of Anthropic's Messages API on this machine; the SDK's own types check each request that it gets."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from anthropic.types import message_create_params as asked
+from moto.core.request import Request
 from pydantic import TypeAdapter
+
+from tests.loopback.answers import Dropped
+from tests.loopback.service import Service
+from tests.loopback.wire import Response
 
 _FORMS = {
     False: TypeAdapter(asked.MessageCreateParamsNonStreaming),
@@ -32,10 +35,6 @@ BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it
 }
 
 
-class Fails(Exception):
-    """The server's answer is another one: a status of ERRORS, or "html", "midway", "bare", "short", "cut"."""
-
-
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -44,87 +43,52 @@ def says(text: str, **more: Any) -> Answer:
     return lambda body: {"content": [{"type": "text", "text": text}], **more}
 
 
-class MessagesServer(ThreadingHTTPServer):
-    """Serves `answer(body)`, the parts of a Message that differ, at `url`; `requests` holds what was asked."""
+class MessagesServer(Service):
+    """Serves `said(body)`, the parts of a Message that differ, at `url`; `requests` holds what was asked.
 
-    def __init__(self, answer: Answer):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer, self.requests, self.problems = answer, list[dict[str, Any]](), list[str]()
-        self.headers: dict[str, str] = {}
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+    "fault" among the parts is a status of ERRORS, or "html", "midway", "bare", "short", "cut".
+    """
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-        return self
+    def __init__(self, said: Answer):
+        super().__init__({})
+        self.said, self.requests, self.problems, self.headers = said, list[Any](), list[str](), dict[str, str]()
 
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def take(self, body: dict[str, Any], headers: Any) -> None:
-        """Note a request, and what the SDK's types find wrong with it."""
-        self.headers = {name.lower(): value for name, value in headers.items()}
+    def answer(self, request: Request) -> tuple[None, Response]:
+        """Note a request, and what the SDK's types find wrong with it; its response."""
+        body = json.loads(request.get_data())
+        self.requests.append(body)
+        self.headers = {name.lower(): value for name, value in request.headers.items()}
         form = _FORMS[bool(body.get("stream"))]
         try:
             json.dumps(form.dump_python(form.validate_python(body), mode="json", warnings="error"))
         except Exception as error:
             self.problems.append(str(error)[:500])
-        self.requests.append(body)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: MessagesServer
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave together
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def _whole(self, status: int, body: Any, kind: str = "application/json") -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.take(body, self.headers)
-        fault: Any = None
-        try:
-            parts = self.server.answer(body) if self.path == "/v1/messages" else {}
-        except Fails as error:
-            fault, parts = error.args[0], {"content": [{"type": "text", "text": "half an answer"}]}
-        if fault in ERRORS or self.path != "/v1/messages":
-            kind, text = ERRORS[fault or 404]
-            return self._whole(fault or 404, {"type": "error", "error": {"type": kind, "message": text}})
-        if fault == "html":
-            return self._whole(200, b"<html>sign in</html>", "text/html")
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"]}
-        message |= {"stop_reason": "end_turn", "stop_sequence": None, "usage": USAGE, **parts}
-        if not body.get("stream"):
-            return self._whole(200, message)
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        for event in _events(message):
-            kind = event["type"]
-            if fault == "short" and kind == "message_delta":
-                break
-            if fault and kind == "content_block_stop":
-                event = BREAKS.get(fault, event)
-            if fault == "cut" and kind == "content_block_stop":
-                self.close_connection = True
-                return self.connection.close()
-            text = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-            for piece in (text[:7], text[7:]):  # cut in odd places, as networks do
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                self.wfile.flush()
-            time.sleep(0.005)
-        self.wfile.write(b"0\r\n\r\n")
-        return None
+        message |= {"stop_reason": "end_turn", "stop_sequence": None, "usage": USAGE}
+        message |= self.said(body) if request.path == "/v1/messages" else {"fault": 404}
+        fault: Any = message.pop("fault", None)
+        if fault in ERRORS:
+            kind, text = ERRORS[fault]
+            message = {"type": "error", "error": {"type": kind, "message": text}}
+        elif body.get("stream"):
+            return None, Response(200, {"content-type": "text/event-stream"}, _pieces(message, fault))
+        if fault == "html":
+            return None, Response(200, {"content-type": "text/html"}, b"<html>sign in</html>")
+        return None, Response(fault or 200, {"content-type": "application/json"}, json.dumps(message).encode())
+
+
+def _pieces(message: dict[str, Any], fault: str) -> Iterator[bytes]:
+    """The events of a message as bytes, cut in odd places, as networks do."""
+    for event in _events(message):
+        kind = event["type"]
+        if fault == "short" and kind == "message_delta":
+            return
+        if fault == "cut" and kind == "content_block_stop":
+            raise Dropped
+        told = BREAKS.get(fault, event) if kind == "content_block_stop" else event
+        text = f"event: {kind}\ndata: {json.dumps(told)}\n\n".encode()
+        yield from (text[:7], text[7:])
+        time.sleep(0.005)
 
 
 def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ from helpers.replay.recording import Recording, canonical
 from helpers.server import messages
 from helpers.settings import Settings
 from tests.live_workshop import forks, ordered
-from tests.messages_server import USAGE, Fails, MessagesServer, says
+from tests.messages_server import USAGE, MessagesServer, says
 from tests.test_live_notebooks import FAST, as_table, kernel, needed, tried
 from tools import server_test
 from tools.answers import text_of
@@ -51,13 +51,6 @@ REQUEST = {
     "outputConfig": {"effort": "low", "textFormat": FORM},
 }
 ASKED = {"modelId": "claude", "messages": [{"role": "user", "content": [{"text": "?"}]}]}
-
-
-def fails_with(fault):
-    def answer(body):
-        raise Fails(fault)
-
-    return answer
 
 
 @pytest.fixture
@@ -167,7 +160,7 @@ def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch
     monkeypatch.setattr(clients, "THROTTLED", 3)
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
 
-    server, runtime = start(fails_with(fault))
+    server, runtime = start(says("half an answer", fault=fault))
     with pytest.raises(Exception) as caught:
         if fault in ("midway", "bare", "short", "cut"):
             list(runtime.converse_stream(**ASKED)["stream"])
@@ -212,8 +205,8 @@ def forgets(body):
     [
         (eyes_and_memory, {}),
         (forgets, {"context": "OLLAMA_CONTEXT_LENGTH=16384", "pictures": "with eyes", "JSON": "repairs"}),
-        (fails_with(404), {"answer": "fetch that model first"}),
-        (fails_with("html"), {"answer": "does not speak"}),
+        (says("", fault=404), {"answer": "fetch that model first"}),
+        (says("", fault="html"), {"answer": "does not speak"}),
     ],
 )
 def test_the_set_up_check_says_what_the_server_can(answer, to_do, start):
@@ -300,10 +293,10 @@ def test_lesson_02_ends_in_a_sentence_where_the_model_ignores_the_names(code, wo
 
 # The server's answer to every question; each kind of end that the tests above show, once.
 FAULTS = {
-    "a refusal": (500,),
-    "not a Messages API": ("html",),
-    "an error in mid-stream": ("midway",),
-    "a stream that ends early": ("cut",),
+    "a refusal": (says("", fault=500),),
+    "not a Messages API": (says("", fault="html"),),
+    "an error in mid-stream": (says("half", fault="midway"),),
+    "a stream that ends early": (says("half", fault="cut"),),
     "no text": (says(""),),
     "another text": (says("I cannot see the pictures. Here is a poem."),),
 }
@@ -314,7 +307,7 @@ def test_every_failure_of_the_server_in_each_lesson_is_a_message_or_a_result(pat
     with MessagesServer(recorded(path.stem)) as server:
 
         def switch(fault=None):
-            server.answer = recorded(path.stem) if fault is None else fault if callable(fault) else fails_with(fault)
+            server.said = fault or recorded(path.stem)
 
         def look(cells):
             """Under each cell that asked stands who answered, and how often."""
