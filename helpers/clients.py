@@ -2,7 +2,7 @@
 
 import os
 import random
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import boto3
@@ -78,11 +78,19 @@ def _refuse_empty(http_response: Any, parsed: dict[str, Any], model: Any, **_: A
 
 def opensearch(endpoint: str) -> Any:
     """An opensearch-py client of the collection at `endpoint` (a URL), its requests signed for `aoss`."""
-    from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
+    from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+
+    class Connection(Urllib3HttpConnection):
+        def perform_request(self, method: str, url: str, params: Any = None, body: Any = None, **more: Any) -> Any:  # type: ignore[override]
+            send = partial(super().perform_request, method, url, params, body, **more | {"ignore": range(1000)})
+            asked = {"path": url, "params": dict(params or {}), "body": body}
+            status, headers, text = replay.active().opensearch(f"opensearch.{method}", asked, send)
+            if not 200 <= status < 300:
+                self._raise_error(status, text, headers.get("content-type"))
+            return status, headers, text
 
     signer = Urllib3AWSV4SignerAuth(session().get_credentials(), region(), "aoss")
-    kind = replay.active().connection()
-    return OpenSearch(hosts=[endpoint], http_auth=signer, connection_class=kind, timeout=60)
+    return OpenSearch(hosts=[endpoint], http_auth=signer, connection_class=Connection, timeout=60)
 
 
 def _config() -> Config:

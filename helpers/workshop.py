@@ -43,11 +43,8 @@ def _server(name: str) -> replay.Live:
     return Server(name)
 
 
-MODES: dict[str, Callable[[str], replay.Live]] = {
-    "replay": replay.Replay,
-    "server": _server,
-    "live": lambda name: replay.Live(),
-}
+MODES: dict[str, Callable[[str], replay.Live]] = {"replay": replay.Replay, "server": _server}
+MODES["live"] = lambda name: replay.Live()
 
 
 def show(text: str) -> Markdown:

@@ -60,16 +60,13 @@ class Record(replay.Live):
         session.register("before-send", self._answer_from_old)
         session.register("before-parse", self._take_down)
 
-    def connection(self) -> type:
-        return replay.answered_by(self._sent)
-
-    def _sent(self, call: str, params: Params, send: Callable[[], Any]) -> dict[str, Json]:
+    def opensearch(self, call: str, params: Params, send: Callable[[], Any]) -> Any:
         status, headers, text = send()
         kind = headers.get("content-type", "application/json")
         entry = {"call": call, "origin": "service", "request": request_of(params), "status": status}
         entry |= {"headers": {"content-type": kind}, "body": readable(kind, text.encode())}
         self._keep(self._named(entry))
-        return entry
+        return status, headers, text
 
     def _keep(self, entry: dict[str, Json] | None = None) -> None:
         """Save the file, with one entry more."""

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -42,11 +41,9 @@ class Live:
     def attach(self, session: botocore.session.Session) -> None:
         """Listen to `session`, and so to every client that it makes."""
 
-    def connection(self) -> type:
-        """The connection class of opensearch-py, whose calls do not pass botocore."""
-        from opensearchpy import Urllib3HttpConnection
-
-        return Urllib3HttpConnection
+    def opensearch(self, call: str, params: Params, send: Callable[[], Any]) -> Any:
+        """Status, headers and text of the answer to a call that does not pass botocore; `send()` asks the service."""
+        return send()
 
     def stand_in(self, name: str, kept: str) -> None:
         """A recording holds `kept` in place of `name`, which is somebody's own."""
@@ -85,9 +82,10 @@ class Replay(Live):
         session.register("before-parameter-build", self._remember)
         session.register("before-send", self._send)
 
-    def connection(self) -> type:
-        """A connection class that is answered from the recording too."""
-        return answered_by(lambda call, params, send: self.answer(call, params))
+    def opensearch(self, call: str, params: Params, send: Callable[[], Any]) -> Any:
+        """From the recording too."""
+        entry = self.answer(call, params)
+        return entry["status"], entry["headers"], raw(entry["body"])[1].decode()
 
     def today(self) -> date:
         """The day of the recording."""
@@ -127,26 +125,6 @@ def response(url: str, entry: dict[str, Json]) -> AWSResponse:
 def body(content: bytes) -> HTTPResponse:
     """`content` as botocore reads it from a connection."""
     return HTTPResponse(BytesIO(content), preload_content=False)
-
-
-def answered_by(answer: Callable[[str, Params, Callable[[], Any]], dict[str, Json]]) -> type:
-    """A connection class of opensearch-py that asks `answer(call, params, send)` for the entry of each request.
-
-    `send()` sends the request, and gives status, headers and text of the answer; no status is an error there.
-    """
-    from opensearchpy import Urllib3HttpConnection
-
-    class Answered(Urllib3HttpConnection):
-        def perform_request(self, method: str, url: str, params: Any = None, body: Any = None, **more: Any) -> Any:  # type: ignore[override]
-            send = partial(super().perform_request, method, url, params, body, **more | {"ignore": range(1000)})
-            asked = {"path": url, "params": dict(params or {}), "body": body}
-            entry = answer(f"opensearch.{method}", asked, send)
-            status, text = entry["status"], raw(entry["body"])[1].decode()
-            if not 200 <= status < 300 and status not in (more.get("ignore") or ()):
-                self._raise_error(status, text, entry["headers"]["content-type"])
-            return status, entry["headers"], text
-
-    return Answered
 
 
 _active: Live | None = None

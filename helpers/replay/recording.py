@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 import struct
-import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Iterator
 from datetime import date
+from itertools import count
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Recording:
         """Read `path`, and `shared`; a missing file is an empty recording, one of another form a `WorkshopError`."""
         self.shared = Recording(shared) if shared else None
         self.path, self.entries = path, list[dict[str, Json]]()
-        self._lock, self._asked = threading.Lock(), Counter[str]()
+        self._asked: dict[str, Iterator[int]] = defaultdict(count)  # next() is one step, whatever the threads
         self.by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
         try:
             stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -56,9 +57,8 @@ class Recording:
 
     def add(self, entry: dict[str, Json]) -> None:
         """Append one entry."""
-        with self._lock:
-            self.by_key[key(entry)].append(entry)
-            self.entries.append(entry)
+        self.by_key[key(entry)].append(entry)
+        self.entries.append(entry)
 
     def of_this_edition(self) -> list[dict[str, Json]]:
         """Its own entries, and those shared ones that are in no language: what a model or an index says is not."""
@@ -71,9 +71,7 @@ class Recording:
         One of its own, or else (if `shared`) of the English edition.
         """
         wanted = key({"call": call, "request": request})
-        with self._lock:
-            number = self._asked[wanted]
-            self._asked[wanted] += 1
+        number = next(self._asked[wanted])
         others = self.shared.by_key if shared and self.shared else {}
         found = self.by_key.get(wanted) or others.get(wanted)
         return found[min(number, len(found) - 1)] if found else None
