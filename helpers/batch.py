@@ -46,6 +46,7 @@ def run(function: Callable[[Any], Any], items: Iterable[Any], results: Results, 
     bar = Bar(len(wanted))  # type: ignore[no-untyped-call]
     bar.display()  # type: ignore[no-untyped-call]
     if results.pool:
+        results.pool.close()
         results.pool.join()  # what an interrupted run has in flight is paid for, and not asked again
     results.failed.clear()
 

@@ -94,6 +94,9 @@ def test_a_converse_request_arrives_as_a_messages_request_and_its_answer_comes_b
     assert found["stopReason"] == "tool_use" and found["usage"]["totalTokens"] == sum(USAGE.values())
     runtime.converse(modelId="claude", messages=[REQUEST["messages"][0], found["output"]["message"]])
     assert server.problems == []  # what came out goes in again
+    guard = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
+    with pytest.raises(WorkshopError, match="guardrailConfig is Amazon Bedrock"):
+        runtime.converse(**ASKED, guardrailConfig=guard)
 
 
 def test_a_stream_comes_frame_by_frame_and_says_the_same(start):
@@ -177,11 +180,12 @@ def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch
         ({"server_model": ""}, "Which model"),
         ({"server_url": "localhost:11434"}, "an address like"),
         ({"server_url": "http://models.example.com", "server_key": "sk-secret"}, "unencrypted"),
+        ({"server_url": "http://127.0.0.1:9"}, r"There is no server at http://127\.0\.0\.1:9\. Next: start it"),
     ],
 )
 def test_a_wrong_setting_is_one_message(settings, words, start):
     with pytest.raises(WorkshopError, match=words) as caught:
-        start(**settings)
+        start(**settings)[1].converse(**ASKED)
     assert "sk-secret" not in str(caught.value)
 
 
@@ -215,15 +219,6 @@ def test_the_set_up_check_says_what_the_server_can(answer, to_do, start):
     assert {name: row.to_do for name, row in rows.items() if row.to_do}.keys() == to_do.keys()
     assert all(words in rows[name].to_do for name, words in to_do.items())
     assert server.problems == [] and len(rows) == (1 if "answer" in to_do else 4)
-
-
-def test_nobody_there_and_what_bedrock_alone_has_are_one_message(start):
-    _, runtime = start(server_url="http://127.0.0.1:9")
-    with pytest.raises(WorkshopError, match=r"There is no server at http://127\.0\.0\.1:9\. Next: start it"):
-        runtime.converse(**ASKED)
-    guard = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
-    with pytest.raises(WorkshopError, match="guardrailConfig is Amazon Bedrock"):
-        runtime.converse(**ASKED, guardrailConfig=guard)
 
 
 def key(body):
@@ -264,31 +259,27 @@ time.sleep = threading.Event().wait
 """
 
 
-def run(name, server, last=""):
-    """The error that ends the notebook in mode server, "" if none does; from the first cell to the `last` with that."""
-    return ordered({"notebook": name, "env": chosen(server), "from": "", "to": last, "before": BEFORE})["error"]
-
-
-@pytest.mark.parametrize("name", ["00_setup_check", "02_coding_tutor", "05_trust_the_answer"])  # 01 and 04: see below
-@forks
-def test_a_lesson_runs_to_its_end(name):
-    last = "LEARN = " if name[:2] == "02" else ""  # its last question: what follows trains a network
-    with MessagesServer(eyes_and_memory if name[:2] == "00" else recorded(*ASKING)) as server:
-        assert run(name, server, last) == ""
-    assert server.problems == [] and server.requests
-
-
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("name", "last", "answer", "words"),  # the lesson as far as its last cell with that, and the error that ends it
     [
-        ("print('hello')", "WorkshopError: The model's program left no '"),
-        ("def f(:", "CallFailed: This is not valid Py"),
+        ("00_setup_check", "", eyes_and_memory, ""),
+        ("02_coding_tutor", "LEARN = ", None, ""),  # its last question: what follows trains a network
+        ("05_trust_the_answer", "", None, ""),  # 01 and 04: see below
+        (
+            "02_coding_tutor",
+            "",
+            says("```python\nprint('hello')\n```\n"),
+            "WorkshopError: The model's program left no '",
+        ),
+        ("02_coding_tutor", "", says("```python\ndef f(:\n```\n"), "CallFailed: This is not valid Py"),
     ],
 )
 @forks
-def test_lesson_02_ends_in_a_sentence_where_the_model_ignores_the_names(code, words):
-    with MessagesServer(says(f"```python\n{code}\n```\n")) as server:
-        assert run("02_coding_tutor", server).startswith(words)
+def test_a_lesson_runs_to_its_end_or_ends_in_a_sentence(name, last, answer, words):
+    with MessagesServer(answer or recorded(*ASKING)) as server:
+        told = ordered({"notebook": name, "env": chosen(server), "from": "", "to": last, "before": BEFORE})["error"]
+    assert told.startswith(words) and bool(told) == bool(words)
+    assert server.problems == [] and server.requests
 
 
 # The server's answer to every question; each kind of end that the tests above show, once.
