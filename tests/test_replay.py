@@ -1,5 +1,6 @@
 """Replay: recorded answers on botocore's clients, and the settings that choose them."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,9 +11,8 @@ from botocore.exceptions import ClientError, EventStreamError, ParamValidationEr
 
 from helpers import clients, replay, workshop
 from helpers.language import WorkshopError
-from helpers.replay.recording import Recording, RecordingMissing, request_of
+from helpers.replay.recording import RecordingMissing, request_of
 from helpers.settings import ROOT, settings
-from tools.recorder import save
 
 
 def asked(text, **more):
@@ -31,11 +31,7 @@ def entry(call, params, body, **more):
 
 def store(path, *entries, date="2026-01-01"):
     """A recording of these entries at `path`."""
-    recording = Recording(path)
-    recording.date = date
-    for each in entries:
-        recording.add(each)
-    save(recording, path)
+    path.write_text(json.dumps({"date": date, "entries": entries}))
 
 
 @pytest.fixture
@@ -44,7 +40,6 @@ def recorded(tmp_path, change):
 
     def start(*entries):
         change(recordings_dir=tmp_path)
-        (tmp_path / "lesson.json").unlink(missing_ok=True)
         store(tmp_path / "lesson.json", *entries)
         workshop.start("lesson")
         return clients.client("bedrock-runtime")
