@@ -27,7 +27,6 @@ class Results(dict[Any, Any]):
     """What `run` has so far, by item; `failed` holds the error of each item that has no result."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.failed: dict[Any, BaseException] = {}
         self.pool: ThreadPool | None = None  # of the last run; daemons: a kernel that ends waits for none of them
 

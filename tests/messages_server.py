@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from anthropic.types import message_create_params as asked
+from anthropic.types.message_create_params import MessageCreateParams
 from moto.core.request import Request
 from pydantic import TypeAdapter
 
@@ -13,10 +13,7 @@ from tests.loopback.answers import Dropped
 from tests.loopback.service import Service
 from tests.loopback.wire import Response
 
-_FORMS = {
-    False: TypeAdapter(asked.MessageCreateParamsNonStreaming),
-    True: TypeAdapter(asked.MessageCreateParamsStreaming),
-}
+_FORM = TypeAdapter[Any](MessageCreateParams)
 USAGE = {"input_tokens": 11, "output_tokens": 22, "cache_read_input_tokens": 33, "cache_creation_input_tokens": 44}
 CONTEXT = "request (9001 tokens) exceeds the available context size (8192 tokens), try increasing it"
 EYES = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
@@ -33,8 +30,6 @@ BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it
     "midway": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
     "bare": {"code": 500, "type": "server_error", "message": "Compute error"},
 }
-
-
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -58,9 +53,8 @@ class MessagesServer(Service):
         body = json.loads(request.get_data())
         self.requests.append(body)
         self.headers = {name.lower(): value for name, value in request.headers.items()}
-        form = _FORMS[bool(body.get("stream"))]
         try:
-            json.dumps(form.dump_python(form.validate_python(body), mode="json", warnings="error"))
+            json.dumps(_FORM.dump_python(_FORM.validate_python(body), mode="json", warnings="error"))
         except Exception as error:
             self.problems.append(str(error)[:500])
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"]}
