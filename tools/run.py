@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.filters import strip_ansi
 from tqdm import tqdm
 
 from helpers.settings import ROOT
@@ -34,7 +35,6 @@ INDEX_HEADS = (
 )
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _JOB = r"\*\*(?:The job:\*\* |本课任务\*\*：)(.*)"
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,8 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
     if problem := no_loopback():
-        print(problem, file=sys.stderr)
-        return 1
+        sys.exit(problem)
     # Away from the main thread nbclient leaves Ctrl-C to us; a kernel ends by itself when its parent is gone.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, paths, options.in_place)
@@ -93,7 +92,7 @@ def run(paths: list[Path], in_place: bool) -> int:
 def line(outcome: Outcome) -> str:
     """The one line that `make run` prints for a notebook."""
     name = place(outcome.path, "").as_posix()
-    problem = _ANSI.sub("", outcome.error).partition("\n")[0]
+    problem = strip_ansi(outcome.error).partition("\n")[0]
     result = f"FAILED after {outcome.cells} cells: {problem}" if outcome.error else "ok"
     return f"{name:<39}{outcome.cells:>4} cells {outcome.seconds:>6.1f} s  {result}"
 
