@@ -4,17 +4,14 @@ Chromium can reach no other host here (names do not resolve), and every request 
 """
 
 import re
-import secrets
-import socket
 import subprocess
 import time
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from jupyter_server.serverapp import list_running_servers
 from playwright.sync_api import sync_playwright
 
 from helpers.settings import ROOT
@@ -134,25 +131,20 @@ def browser():
 @pytest.fixture(scope="module")
 def jupyter(browser, tmp_path_factory):
     """JupyterLab as `make lab` starts it, with a home of its own: opens a copy of a notebook, or none."""
-    home, token = tmp_path_factory.mktemp("lab"), secrets.token_hex(16)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    options = f"--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port={port} --ServerApp.port_retries=0"
-    options += f" --ServerApp.root_dir={home} --LabApp.expose_app_in_browser=True"
+    home = tmp_path_factory.mktemp("lab")
     own = {f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    env = environment() | own | {"JUPYTER_TOKEN": token, "WORKSHOP_STATE_FILE": str(home / "workshop.json")}
+    options = f"--no-browser --allow-root --ServerApp.root_dir={home} --LabApp.expose_app_in_browser=True"
+    env = environment(state_file=home / "workshop.json") | own
     with (home / "log").open("w") as log:
         server = subprocess.Popen(lab.command(*options.split()), stdout=log, stderr=log, env=env, cwd=home)
     window = browser.new_context(viewport={"width": 1400, "height": 1000})  # loads JupyterLab's own scripts once
     end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{address}api/status?token={token}", timeout=2):
-            break
+    while not (running := [*list_running_servers(own["JUPYTER_RUNTIME_DIR"])]):
+        if server.poll() is not None or time.monotonic() > end:
+            server.kill()
+            pytest.fail("JupyterLab does not start:\n" + (home / "log").read_text()[-2000:])
         time.sleep(0.25)
-    else:
-        server.kill()
-        pytest.fail("JupyterLab does not answer:\n" + (home / "log").read_text()[-2000:])
+    address, token = running[0]["url"], running[0]["token"]
 
     def opened(source=None):
         page, place = window.new_page(), f"lab/tree/{source.name}" if source else "lab"

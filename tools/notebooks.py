@@ -62,7 +62,7 @@ def without_outputs(path: Path) -> nbformat.NotebookNode:
 def environment(mode: str = "replay", **settings: object) -> dict[str, str]:
     """This process's environment in which nobody's .env and no choice of a drawing backend changes a run.
 
-    A setting of the environment itself counts where `settings` lacks it; not WORKSHOP_MODE, so `make run` is never live.
+    A setting of the environment itself counts where `settings` lacks it, WORKSHOP_MODE apart: `make run` is never live.
     """
     own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # these arrays are small: more only costs
