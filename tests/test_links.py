@@ -102,10 +102,9 @@ def test_links_lead_somewhere(path):
 )
 def test_control_a_broken_link_is_noticed(tmp_path, text, wrong):
     root = tmp_path / "repository"
-    (root / "sub").mkdir(parents=True)
-    (root / "build").mkdir()
-    for path in ("../outside.md", "sub/p.png", "build/page.html"):
-        (root / path).touch()
+    for path in ("outside.md", "repository/sub/p.png", "repository/build/page.html"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
     (root / "there.md").write_text("# There\n\n## Some heading, it *has*\n", encoding="utf-8")
     lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("## Your turn")])
     nbformat.write(lesson, root / "sub" / "lesson.ipynb")
