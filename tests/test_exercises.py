@@ -10,7 +10,7 @@ import pytest
 from helpers.settings import ROOT
 from tests.remembered import PREAMBLE
 from tools import costs, record
-from tools.exercises import MARK, WORK, derived, solution_of, starter
+from tools.exercises import MARK, WORK, derived, solution_of
 from tools.notebooks import environment, execute, lessons, write
 
 LESSONS = [path for path in lessons() if solution_of(path).exists()]
@@ -54,12 +54,6 @@ def test_control_a_starter_that_was_edited_in_the_lesson_is_seen():
     notebook, solution = (nbformat.read(path, 4) for path in (LESSONS[0], solution_of(LESSONS[0])))
     exercises(notebook)["1"].source += "\n# edited"
     assert derived(notebook, solution) != notebook.cells
-
-
-def test_a_starter_is_what_the_solution_says():
-    assert starter("x = 0\n# solution\nx = 1\n# starter: x = 2\n# starter:\nprint(x)\n") == "x = 0\nx = 2\n\nprint(x)\n"
-    inside = "def f():\n    # solution\n    a\n\n    b\n    # starter: c"
-    assert starter(inside) == "def f():\n    c"
 
 
 def layer_check(message, check):

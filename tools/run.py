@@ -6,7 +6,6 @@ Executed copies and HTML pages go under build/; with --in-place the stored outpu
 """
 
 import argparse
-import html
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import nbformat
+from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
 from nbconvert.filters import strip_ansi
 from tqdm import tqdm
@@ -29,10 +29,7 @@ BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
 STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
-INDEX_HEADS = (
-    "<h2>English</h2><table><tr><th>page</th><th>the job</th><th>minutes</th></tr>\n",
-    "<h2>中文版</h2><table><tr><th>页面</th><th>任务</th><th>分钟</th></tr>\n",
-)
+INDEX_HEADS = {"": "English\n\n| page | the job | minutes |", "zh": "中文版\n\n| 页面 | 任务 | 分钟 |"}
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _JOB = r"\*\*(?:The job:\*\* |本课任务\*\*：)(.*)"
 
@@ -137,17 +134,17 @@ def moved(link: str, notebook: Path, folder: Path) -> str:
 
 def write_index(paths: list[Path]) -> None:
     """build/html/index.html: the pages of `paths`, lessons in order, with job and minutes, English and Chinese."""
-    told = {False: "", True: ""}
+    tables = dict[str, str]()
     for path in paths:
         opening, page = nbformat.read(path, 4).cells[0].source, place(path, ".html").as_posix()
         found = [re.search(form, opening) for form in (r"^# (.*)", _JOB, r"(?:Minutes: |时长：)(\d+)")]
-        title, job, minutes = (html.escape(each[1]) if each else "" for each in found)
-        row = f'<tr><td><a href="{page}">{title}</a></td><td>{job}</td><td>{minutes}</td></tr>\n'
-        told[page.startswith("zh/")] += row
+        title, job, minutes = (each[1] if each else "" for each in found)
+        edition = "zh" if page.startswith("zh/") else ""
+        tables.setdefault(edition, f"\n## {INDEX_HEADS[edition]}\n|---|---|---|\n")
+        tables[edition] += f"| [{title}]({page}) | {job} | {minutes} |\n"
+    words = "# Claude on Amazon Bedrock: the workshop\n" + "".join(tables.values())
     text = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Workshop</title>{INDEX_STYLE}'
-    text += "<h1>Claude on Amazon Bedrock: the workshop</h1>"
-    for rows, heads in zip(told.values(), INDEX_HEADS, strict=True):
-        text += heads + rows + "</table>" if rows else ""
+    text += MarkdownIt().enable("table").render(words)
     (BUILD / "html" / "index.html").write_text(f"{text}</html>\n", encoding="utf-8")
 
 
