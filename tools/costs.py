@@ -93,8 +93,8 @@ def quota_table(uses: Uses) -> str:
 
 
 def _table(rows: list[list[str]]) -> str:
-    rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]])
 
 
 def arithmetic(uses: Uses) -> str:
