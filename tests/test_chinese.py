@@ -46,7 +46,7 @@ def edition(tmp_path, monkeypatch):
     path = tmp_path / "notebooks" / "small.ipynb"
     monkeypatch.setattr(chinese, "FOLDER", tmp_path / "notebooks")
     monkeypatch.setattr(chinese, "sources", lambda name: [path])
-    monkeypatch.setattr(chinese, "glossary", dict)
+    monkeypatch.setattr(chinese, "GLOSSARY", {})
     monkeypatch.setattr(chinese, "LOCALE", tmp_path)
 
     def has(text="# One thing\n\nA long\nsentence with **bold words**.", code='print(f"It is {x} of them")'):

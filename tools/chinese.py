@@ -18,7 +18,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from helpers.settings import ROOT
 from tools.notebooks import FOLDER, lessons, normalise, without_outputs, write
 
 LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string or a comment in a cell, and of JSON
+GLOSSARY = tomllib.loads((LOCALE / "glossary.toml").read_text(encoding="utf-8"))  # English: Chinese terms
 GUIDES = {"README": ROOT / "README.md", "INSTRUCTOR": ROOT / "INSTRUCTOR.md"}
 WORDS = ("prompts.json", "variations.json", "trust.json")  # JSON that holds what learners read
 Say = Callable[[str, str], str]  # English and what it is ("", "string" or "comment") -> Chinese
@@ -264,12 +264,6 @@ def problems(name: str) -> Iterator[str]:
                 yield from (f"{short}: {wrong}" for wrong in broken(there))
 
 
-@cache
-def glossary() -> dict[str, list[str]]:
-    """English terms, and for each its Chinese terms."""
-    return tomllib.loads((LOCALE / "glossary.toml").read_text(encoding="utf-8"))
-
-
 def broken(message: Message) -> Iterator[str]:
     """What a translation lost on the way."""
     english, chinese = str(message.id), str(message.string)
@@ -279,7 +273,7 @@ def broken(message: Message) -> Iterator[str]:
     if "您" in chinese:
         yield "您: write 你"
     words = re.sub(r"`[^`]*`|\]\([^)]*\)|\{[^{}]*\}", " ", english)
-    for term, known in () if chinese == english else glossary().items():  # a key of the program stays as it is
+    for term, known in () if chinese == english else GLOSSARY.items():  # a key of the program stays as it is
         if re.search(rf"\b{term}(?:s|ed|ing)?\b", words, re.IGNORECASE) and not any(each in chinese for each in known):
             yield f"{term} is {' or '.join(known)}"
     if message.context != CODE:
