@@ -113,12 +113,18 @@ def test_the_evaluation_set_is_large_and_mixed_enough():
 
 
 def test_defects_and_pictures_are_small_and_a_picture_gives_nothing_away():
-    for row in DRAWN:
+    for path in (*BOARDS.glob("*.png"), *(BOARDS / "eval").glob("*.png")):
+        with Image.open(path) as picture:
+            assert path.stat().st_size < 1_000_000 and picture.mode == "RGB" and 1200 <= picture.width <= 1600
+            assert picture.info == {}, f"{path.name} carries metadata"
+    for row in TRUTH:
         with Image.open(BOARDS / row["file"]) as picture:
-            assert picture.size == (row["width"], row["height"]) and 1200 <= picture.width <= 1600
-            assert picture.info == {} and (BOARDS / row["file"]).stat().st_size < 1_000_000
-        for defect in row["defects"]:
-            x0, y0, x1, y1 = defect["box"]
-            assert 8 <= max(x1 - x0, y1 - y0) <= (60 if defect["type"] == "missing_hole" else 40), defect
+            assert picture.size == (row["width"], row["height"])
+    for defect in [defect for row in DRAWN for defect in row["defects"]]:
+        x0, y0, x1, y1 = defect["box"]
+        assert 8 <= max(x1 - x0, y1 - y0) <= (60 if defect["type"] == "missing_hole" else 40), defect
     kinds = {row["file"]: [defect["type"] for defect in row["defects"]] for row in TRUTH}
     assert (kinds["good.png"], kinds["spur.png"]) == ([], ["spur"])
+    for design in ("design_a", "design_b", "design_c"):
+        files = {path.name.split("-")[1] for path in (BOARDS / "gerber" / design).iterdir()}
+        assert {"F.Cu.gbr", "B.Cu.gbr", "F.Mask.gbr", "F.SilkS.gbr", "Edge.Cuts.gbr", "PTH.drl"} <= files
