@@ -99,12 +99,10 @@ def test_the_camera_sees_every_board_and_dust_that_hides_no_defect():
 def test_the_evaluation_set_is_large_and_mixed_enough():
     assert len(EVALUATION) >= 24
     assert {row["design"] for row in EVALUATION} == {"design_a", "design_b", "design_c"}
-    kinds = Counter(defect["type"] for row in EVALUATION for defect in row["defects"])
-    assert set(kinds) == TYPES and min(kinds.values()) >= 3
     sizes = Counter(len(row["defects"]) for row in EVALUATION)
     assert sizes[0] >= 6 and sizes[2] >= 2
-    designs = {(defect["type"], row["design"]) for row in EVALUATION for defect in row["defects"]}
-    assert len(designs) == 3 * len(TYPES)
+    planted = Counter((defect["type"], row["design"]) for row in EVALUATION for defect in row["defects"])
+    assert len(planted) == 3 * len(TYPES)  # each type on each design
     # File names give nothing away, and neither does their order: no type, and no good board, is in one half alone.
     names = sorted(path.stem for path in (BOARDS / "eval").glob("*.png"))
     assert names == [*(f"board_{n:02d}" for n in range(1, len(EVALUATION) + 1)), "design_a", "design_b", "design_c"]
@@ -114,13 +112,7 @@ def test_the_evaluation_set_is_large_and_mixed_enough():
         assert {defect["type"] for row in rows for defect in row["defects"]} == TYPES
 
 
-def test_defects_are_small_as_in_life():
-    for defect in [defect for row in DRAWN for defect in row["defects"]]:
-        x0, y0, x1, y1 = defect["box"]
-        assert 8 <= max(x1 - x0, y1 - y0) <= (60 if defect["type"] == "missing_hole" else 40), defect
-
-
-def test_pictures_are_small_readable_and_carry_no_text():
+def test_defects_and_pictures_are_small_and_a_picture_gives_nothing_away():
     for path in (*BOARDS.glob("*.png"), *(BOARDS / "eval").glob("*.png")):
         with Image.open(path) as picture:
             assert path.stat().st_size < 1_000_000 and picture.mode == "RGB" and 1200 <= picture.width <= 1600
@@ -128,6 +120,9 @@ def test_pictures_are_small_readable_and_carry_no_text():
     for row in TRUTH:
         with Image.open(BOARDS / row["file"]) as picture:
             assert picture.size == (row["width"], row["height"])
+    for defect in [defect for row in DRAWN for defect in row["defects"]]:
+        x0, y0, x1, y1 = defect["box"]
+        assert 8 <= max(x1 - x0, y1 - y0) <= (60 if defect["type"] == "missing_hole" else 40), defect
     kinds = {row["file"]: [defect["type"] for defect in row["defects"]] for row in TRUTH}
     assert (kinds["good.png"], kinds["spur.png"]) == ([], ["spur"])
     for design in ("design_a", "design_b", "design_c"):

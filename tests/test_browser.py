@@ -4,23 +4,18 @@ Chromium can reach no other host here (names do not resolve), and every request 
 """
 
 import re
-import secrets
-import socket
 import subprocess
 import time
-import urllib.request
-from contextlib import suppress
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from jupyter_server.serverapp import list_running_servers
 from playwright.sync_api import sync_playwright
 
 from helpers.settings import ROOT
 from tools import browser as chromium
-from tools import lab, run, slides
-from tools.notebooks import FOLDER, METADATA, Outcome, all_notebooks, both, environment, lessons, without_outputs, write
+from tools import lab, slides
+from tools.notebooks import FOLDER, METADATA, both, environment, lessons, without_outputs, write
 
 MINUTES = 60_000  # ms
 FLAGS = (
@@ -134,25 +129,20 @@ def browser():
 @pytest.fixture(scope="module")
 def jupyter(browser, tmp_path_factory):
     """JupyterLab as `make lab` starts it, with a home of its own: opens a copy of a notebook, or none."""
-    home, token = tmp_path_factory.mktemp("lab"), secrets.token_hex(16)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    options = f"--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port={port} --ServerApp.port_retries=0"
-    options += f" --ServerApp.root_dir={home} --LabApp.expose_app_in_browser=True"
+    home = tmp_path_factory.mktemp("lab")
     own = {f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    env = environment() | own | {"JUPYTER_TOKEN": token, "WORKSHOP_STATE_FILE": str(home / "workshop.json")}
+    options = f"--no-browser --allow-root --ServerApp.root_dir={home} --LabApp.expose_app_in_browser=True"
+    env = environment(state_file=home / "workshop.json") | own
     with (home / "log").open("w") as log:
         server = subprocess.Popen(lab.command(*options.split()), stdout=log, stderr=log, env=env, cwd=home)
     window = browser.new_context(viewport={"width": 1400, "height": 1000})  # loads JupyterLab's own scripts once
     end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{address}api/status?token={token}", timeout=2):
-            break
+    while not (running := [*list_running_servers(own["JUPYTER_RUNTIME_DIR"])]):
+        if server.poll() is not None or time.monotonic() > end:
+            server.kill()
+            pytest.fail("JupyterLab does not start:\n" + (home / "log").read_text()[-2000:])
         time.sleep(0.25)
-    else:
-        server.kill()
-        pytest.fail("JupyterLab does not answer:\n" + (home / "log").read_text()[-2000:])
+    address, token = running[0]["url"], running[0]["token"]
 
     def opened(source=None):
         page, place = window.new_page(), f"lab/tree/{source.name}" if source else "lab"
@@ -240,51 +230,6 @@ def test_control_jupyterlab_that_may_ask_about_news_asks(jupyter):
     page.reload()
     page.wait_for_function("() => document.body.innerText.includes('Jupyter news')", timeout=MINUTES)
     page.close()
-
-
-def dead_links(page, file):
-    """Links of the open page at `file` to nothing, in a file beside it or in itself."""
-    found = []
-    for link in set(page.evaluate("() => [...document.links].map(each => each.href)")):
-        parts = urlsplit(link)
-        target, places = Path(unquote(parts.path)), {parts.fragment, unquote(parts.fragment)} - {""}
-        if parts.scheme == "file" and not target.exists():
-            found.append(f"dead: {link}")
-        elif parts.scheme == "file" and places and not any(f'id="{place}"' in target.read_text() for place in places):
-            found.append(f"no such place: {link}")
-    return found
-
-
-def look_at_pages(browser, folder, notebooks):
-    """Make the pages of `notebooks` and the index in `folder`, open each, and say what is wrong."""
-    for path in notebooks:
-        run.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
-    run.write_index(notebooks)
-    page, problems, pages = browser.new_page(), [], sorted((folder / "html").rglob("*.html"))
-    for file in pages:
-        page.goto(file.as_uri())
-        found = page.evaluate(f"({COUNTED})([document.body])") + dead_links(page, file)
-        problems += [f"{file.stem}: {each}" for each in found]
-    page.close()
-    assert len(pages) == 1 + len(notebooks)
-    return problems
-
-
-def test_pages_have_no_formula_no_dead_link_and_no_silent_picture(browser, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "BUILD", tmp_path)
-    everything = both(all_notebooks)
-    assert look_at_pages(browser, tmp_path, everything) == []
-    assert (tmp_path / "html" / "index.html").read_text(encoding="utf-8").count("<tr>") == 2 + len(everything)
-
-
-def test_control_what_is_wrong_with_a_page_is_seen(browser, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "BUILD", tmp_path)
-    plot = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
-    text = "# Bad\n\n[gone](gone.md), [nowhere](#nowhere) <span class='MathJax'>1</span>"
-    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("1", outputs=[plot])]
-    problems = look_at_pages(browser, tmp_path, [small(tmp_path / "bad.ipynb", *cells)])
-    assert problems[:2] == ["bad: 1 typeset as a formula", "bad: 1 pictures without alternative text"]
-    assert sorted(each.split(": ")[1] for each in problems[2:]) == ["dead", "no such place"]
 
 
 def test_control_an_overflowing_slide_and_a_picture_from_elsewhere_are_noticed(browser, tmp_path):

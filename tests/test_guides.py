@@ -41,9 +41,8 @@ def test_the_agendas_add_up_and_their_pause_points_are_explained():
     wanted = {"Agenda: two hours": 120, "Agenda: half a day": 240, "Agenda: an afternoon more": 150}
     assert found.keys() == wanted.keys()
     for name, rows in found.items():
-        starts = [start for start, _, _ in rows]
-        ends = [start + length for start, length, _ in rows]
-        assert starts == [0, *ends[:-1]] and ends[-1] == wanted[name]
+        starts, ends = zip(*((start, start + length) for start, length, _ in rows), strict=True)
+        assert starts == (0, *ends[:-1]) and ends[-1] == wanted[name]
     explained = re.findall(r"^\*\*([A-Z]) · ", GUIDE, re.MULTILINE)
     named = {letter for rows in found.values() for *_, letters in rows for letter in letters.split(", ")}
     assert explained == sorted(named - {""})

@@ -1,6 +1,7 @@
 """The checks of lesson 02 on its recorded answers, and on each of them broken: the check that should catches it."""
 
 import json
+import runpy
 from types import ModuleType
 
 import numpy as np
@@ -28,11 +29,9 @@ def run(code, name, **options):
     """What the check leaves of a program; in this process: the sandbox has tests of its own."""
     answer, results = ModuleType("__main__"), {}
     exec(code, vars(answer))
-    source = (ROOT / f"data/tutor/{name}.py").read_text(encoding="utf-8")
+    check = runpy.run_path(str(ROOT / f"data/tutor/{name}.py"))[name]
     with np.errstate(all="ignore"):
-        exec(
-            f"{source}\n{name}(answer, results, **options)", {"answer": answer, "results": results, "options": options}
-        )
+        check(answer, results, **options)
     return {key: np.array(value) for key, value in results.items()}
 
 
@@ -45,8 +44,6 @@ LEARN = sandbox.program(answers()[5, 16_000])
 CONVOLUTIONS = {"layer 0, Conv2D", "layer 3, Conv2D"}
 POOLINGS = {"layer 2, MaxPool2D", "layer 5, MaxPool2D"}
 PAD = "np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))"
-
-
 DOWN = "layer.W = layer.W - learning_rate * layer.dW"
 
 

@@ -72,10 +72,9 @@ def test_each_fact_of_the_questions_stands_on_its_pages(language):
 
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "K": 10**3, "M": 10**6, "B": 10**9}
 SCALES |= {"": 1, "千": 10**3, "万": 10**4, "亿": 10**8, "万亿": 10**12}
-TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-NAMES = f"three four five six seven eight nine ten eleven twelve {TEENS}"
+NAMES = "three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
 WORDS = {name: number for number, name in enumerate(NAMES.split(), 3)}
-WORDS |= {"thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "thousand": 1000}
+WORDS |= {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "thousand": 1000}
 UNITS = {"美元": "$", "加元": "$", "英镑": "£", "欧元": "€"}
 MONTHS = list(calendar.month_name)  # of 1 to 12
 DIGITS = {digit: value for value, digit in enumerate("一二三四五六七八九", 1)}

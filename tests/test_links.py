@@ -1,5 +1,6 @@
 """Links in Markdown files and notebooks: relative ones lead somewhere, external ones go to a known host by https."""
 
+import html
 import re
 from functools import cache
 from itertools import pairwise
@@ -11,6 +12,8 @@ from markdown_it import MarkdownIt
 from PIL import Image, ImageChops
 
 from helpers.settings import ROOT
+from tools import run
+from tools.notebooks import Outcome, all_notebooks, both
 from tools.readme_picture import PICTURE, from_notebook
 
 HOSTS = {
@@ -102,10 +105,9 @@ def test_links_lead_somewhere(path):
 )
 def test_control_a_broken_link_is_noticed(tmp_path, text, wrong):
     root = tmp_path / "repository"
-    (root / "sub").mkdir(parents=True)
-    (root / "build").mkdir()
-    for path in ("../outside.md", "sub/p.png", "build/page.html"):
-        (root / path).touch()
+    for path in ("outside.md", "repository/sub/p.png", "repository/build/page.html"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
     (root / "there.md").write_text("# There\n\n## Some heading, it *has*\n", encoding="utf-8")
     lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("## Your turn")])
     nbformat.write(lesson, root / "sub" / "lesson.ipynb")
@@ -122,3 +124,49 @@ def test_the_readme_shows_the_picture_that_the_lesson_drew():
         difference = ImageChops.difference(stored.convert("RGB"), from_notebook())
     # Compared in full colour: too small a palette once turned the two coloured boxes grey.
     assert max(high for _, high in difference.getextrema()) <= 12, "make picture"
+
+
+def made_pages(folder, notebooks, monkeypatch):
+    """The page of each of the notebooks, and the index."""
+    monkeypatch.setattr(run, "BUILD", folder)
+    for path in notebooks:
+        run.keep(Outcome(path, nbformat.read(path, 4), 0, 0.0), in_place=False)
+    run.write_index(notebooks)
+    return sorted((folder / "html").rglob("*.html"))
+
+
+@cache
+def named_in(page):
+    """What may stand after # in a link to the page."""
+    return {unquote(html.unescape(name)) for name in re.findall(r' id="([^"]+)"', page.read_text(encoding="utf-8"))}
+
+
+def wrong_in(page):
+    """Dead links of a page, its pictures that say nothing, and what it would fetch from the network."""
+    text, found = page.read_text(encoding="utf-8"), []
+    for link in set(re.findall(r'<a [^>]*href="(?!\w+:)([^"]+)"', text)):
+        path, _, name = map(unquote, html.unescape(link).partition("#"))
+        target = page.parent / path if path else page
+        if not target.exists():
+            found.append(f"dead: {link}")
+        elif name and name not in named_in(target):
+            found.append(f"no such place: {link}")
+    found += re.findall(r'<img (?![^>]*alt="(?!No description)[^"])', text)
+    return found + re.findall(r"""<(?:script|link|img)[^>]* (?:src|href)=["']https?:[^"']*""", text)
+
+
+def test_pages_have_no_dead_link_no_silent_picture_and_need_no_network(tmp_path, monkeypatch):
+    everything = both(all_notebooks)
+    pages = made_pages(tmp_path, everything, monkeypatch)
+    assert len(pages) == 1 + len(everything) and [(page.name, each) for page in pages for each in wrong_in(page)] == []
+    assert (tmp_path / "html" / "index.html").read_text(encoding="utf-8").count("<tr>") == 2 + len(everything)
+
+
+def test_control_what_is_wrong_with_a_page_is_seen(tmp_path, monkeypatch):
+    plot = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
+    text = "# Bad\n\n[gone](gone.md), [nowhere](#nowhere) <script src='http://workshop.invalid/a.js'></script>"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("1", outputs=[plot])]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "bad.ipynb")
+    bad, _ = made_pages(tmp_path, [tmp_path / "bad.ipynb"], monkeypatch)
+    silent, foreign = "<img ", '<script src="http://workshop.invalid/a.js'
+    assert sorted(wrong_in(bad)) == sorted([silent, foreign, "dead: gone.md", "no such place: #nowhere"])

@@ -10,7 +10,6 @@ import nbformat
 import pytest
 
 from helpers.settings import ROOT
-from tests.remembered import PREAMBLE
 from tools.exercises import MARK
 from tools.notebooks import FOLDER, METADATA, all_notebooks, both, environment, execute, normalise, pictures, write
 
@@ -128,18 +127,3 @@ def test_control_an_unexecuted_cell_and_a_picture_that_says_nothing_are_noticed(
     write(notebook, tmp_path / "unexecuted.ipynb")
     with pytest.raises(AssertionError, match="make outputs"):
         test_is_run_from_top_to_bottom_and_clean(tmp_path / "unexecuted.ipynb")
-
-
-def test_an_edited_question_gets_real_passages_and_control_an_edited_prompt_stops_the_lesson(tmp_path):
-    path = FOLDER / "04_financial_rag.ipynb"
-    notebook = read(path)
-    notebook.cells = code_cells(notebook)[:7]  # as far as the first prompt with passages
-    notebook.cells.insert(2, next(cell for cell in code_cells(read(path)) if "my_question = " in cell.source))
-    for cell in notebook.cells:
-        cell.source = cell.source.replace("How many people work for Amazon?", "Who is Rivian?")
-        cell.source = cell.source.replace("for private investors", "for bank robbers")
-    write(notebook, tmp_path / "edited.ipynb")
-    outcome = execute(tmp_path / "edited.ipynb", environment(), preamble=PREAMBLE)
-    assert "2019" in outcome.notebook.cells[2].outputs[0].text
-    assert outcome.error.startswith("RecordingMissing") and len(outcome.error.splitlines()) <= 15
-    assert all(words in outcome.error for words in ("private investors", "bank robbers", "undo the edit"))

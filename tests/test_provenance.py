@@ -65,8 +65,8 @@ def form_problem(entry):
             return "the stream is empty"
     elif operation.has_streaming_output:
         parsed[shape.serialization["payload"]] = b""
-    reports = [ParamValidator().validate(value, each) for value, each in checks]
-    return "; ".join(report.generate_report() for report in reports if report.has_errors())
+    reports = [ParamValidator().validate(value, each).generate_report() for value, each in checks]
+    return "; ".join(filter(None, reports))
 
 
 @cache

@@ -5,6 +5,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
+from unittest.mock import DEFAULT, Mock, patch
 
 import nbformat
 import pytest
@@ -277,29 +278,15 @@ def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(first, service, 
     assert len(Recording(first.with_suffix(".new.json")).entries) == 5  # who, a passage, two answers, and the refusal
 
 
-class Killed(BaseException):
-    """What no code of ours catches."""
-
-
-def test_a_recording_killed_at_any_moment_leaves_whole_files(first, service, monkeypatch):
-    """A file changes only where another takes its place: killed before the first of these, before the second, ..."""
-    old, replace, found, left = held(first), os.replace, [], 0
-
-    def replacing(beside, path):
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-        replace(beside, path)
-
+def test_a_recording_stopped_at_any_moment_leaves_whole_files(first, service):
+    """A file changes only where another takes its place: stopped before the first of these, before the second, ..."""
+    old, found = held(first), []
     for moment in range(8):
         first.with_suffix(".json").write_bytes(old[0])
         first.write_bytes(old[1])
-        left = moment
-        monkeypatch.setattr("os.replace", replacing)
-        with service(says(2)), suppress(Killed):
+        stopped = Mock(wraps=os.replace, side_effect=[DEFAULT] * moment + [KeyboardInterrupt])
+        with service(says(2)), patch("os.replace", stopped), suppress(KeyboardInterrupt):
             record.main([str(first)])
-        monkeypatch.setattr("os.replace", replace)
         found.append(held(first))
     new = [content.replace(b"version 1", b"version 2") for content in old]
     # Six times while the answers come in; then the recording is replaced, and then the notebook.

@@ -45,11 +45,8 @@ def test_the_lesson_judges_the_answer_it_is_given():
 
 
 def test_the_model_is_asked_to_repair_what_failed_and_nothing_else(capsys):
-    define, swap, repair = (
-        cell("def failed").partition("run_layers")[0],
-        cell("broken = answer"),
-        cell('PROMPTS["repair"]'),
-    )
+    define, swap = cell("def failed").partition("run_layers")[0], cell("broken = answer")
+    repair = cell('PROMPTS["repair"]')
     asked, _ = after(define, swap, repair)
     assert len(asked) == 1 and "layer 0, Conv2D and layer 3, Conv2D differ" in asked[0]
     dies = swap.replace('"self.W[f, c, j, i]"', '"self.W[f, c, j, i, 0]"')

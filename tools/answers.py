@@ -23,6 +23,7 @@ from typing import Any
 from helpers import replay
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, RecordingMissing, key, request_of
+from helpers.server import messages
 from helpers.settings import ROOT, Settings, settings
 from tools.estimates import cut, image_tokens, text_tokens
 from tools.notebooks import FOLDER, environment, execute, inside
@@ -64,29 +65,24 @@ def listen(folder: str) -> None:
 
 
 def write_prompt(params: dict[str, Any], folder: Path) -> None:
-    """prompt.md and the pictures of one request to Claude."""
-    if "body" in params:  # InvokeModel
-        body = json.loads(params["body"])
-        system, messages, form = body.get("system", ""), body["messages"], {}
-    else:
-        system = "\n".join(block["text"] for block in params.get("system", []) if "text" in block)
-        messages = params["messages"]
-        form = params.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {})
-    parts, pictures = ([f"# System\n\n{system}"] if system else []), 0
-    for message in messages:
-        content, lines = message["content"], []
-        for block in [{"text": content}] if isinstance(content, str) else content:
-            if "image" in block or block.get("type") == "image":
-                pictures += 1
-                image = block.get("image") or block
-                name, source = f"{pictures}.{image.get('format', 'png')}", image["source"]
-                (folder / name).write_bytes(source.get("bytes") or base64.b64decode(source["data"]))
-                lines.append(f"[picture: {name}]")
-            elif "text" in block:
-                lines.append(block["text"])
-        parts.append("\n\n".join([f"# {message['role'].capitalize()}", *lines]))
-    if form:
-        schema = json.dumps(json.loads(form["schema"]), indent=1)
+    """prompt.md and the pictures of one request to Claude, InvokeModel's or Converse's."""
+    body = json.loads(params["body"]) if "body" in params else messages.request_of(params)
+    turns = [{"role": "system", "content": body["system"]}] if body.get("system") else []
+    parts, pictures = [], 0
+    for turn in turns + body["messages"]:
+        content, lines = turn["content"], [f"# {turn['role'].capitalize()}"]
+        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            match block:
+                case {"type": "text", "text": text}:
+                    lines.append(text)
+                case {"type": "image", "source": {"media_type": kind, "data": data}}:
+                    pictures += 1
+                    name = f"{pictures}.{kind.removeprefix('image/')}"
+                    (folder / name).write_bytes(data if isinstance(data, bytes) else base64.b64decode(data))
+                    lines.append(f"[picture: {name}]")
+        parts.append("\n\n".join(lines))
+    if form := body.get("output_config", {}).get("format"):
+        schema = json.dumps(form["schema"], indent=1)
         parts.append(f"# Format\n\nThe answer is one JSON object of this schema:\n\n{schema}")
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -156,38 +152,31 @@ def _entry(request: dict[str, Any], folder: Path, in_cache: bool) -> dict[str, A
     usage = {"inputTokens": text_tokens(prompt) + sum(pictures) - kept}
     if kept:
         usage |= {"cacheReadInputTokens": kept * in_cache, "cacheWriteInputTokens": kept * (not in_cache)}
-    body = asked.get("body", {}).get("json", {})  # of InvokeModel
-    limit = body.get("max_tokens") or asked["inferenceConfig"]["maxTokens"]
+    limit = asked["body"]["json"]["max_tokens"] if "body" in asked else asked["inferenceConfig"]["maxTokens"]
     body = _body(call, asked["modelId"], cut(text, limit), text_tokens(text) > limit, usage)
     return {"call": call, "origin": "model", "estimated": ["usage", "latency"], "request": asked, "body": body}
 
 
 def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int]) -> dict[str, Any]:
     """The response body that carries `text`, in the form of the operation."""
-    tokens_out = text_tokens(text)
-    stop = "max_tokens" if is_cut else "end_turn"
-    usage = {**usage, "outputTokens": tokens_out}
+    usage = {**usage, "outputTokens": text_tokens(text)}
     usage["totalTokens"] = sum(usage.values())
-    metrics = {"latencyMs": 900 + 15 * tokens_out}
-    pieces = [text[start : start + _STREAMED] for start in range(0, len(text), _STREAMED)]
+    told = {"usage": usage, "metrics": {"latencyMs": 900 + 15 * usage["outputTokens"]}}
+    stop, content = "max_tokens" if is_cut else "end_turn", [{"text": text}]
     match call.partition(".")[2]:
         case "Converse":
-            message = {"role": "assistant", "content": [{"text": text}]}
-            return {"json": {"output": {"message": message}, "stopReason": stop, "usage": usage, "metrics": metrics}}
+            output = {"message": {"role": "assistant", "content": content}}
+            return {"json": {"output": output, "stopReason": stop, **told}}
         case "ConverseStream":
-            events = [{"event": "messageStart", "data": {"role": "assistant"}}]
-            deltas = [{"contentBlockIndex": 0, "delta": {"text": piece}} for piece in pieces]
-            events += [{"event": "contentBlockDelta", "data": delta} for delta in deltas]
-            events += [
-                {"event": "contentBlockStop", "data": {"contentBlockIndex": 0}},
-                {"event": "messageStop", "data": {"stopReason": stop}},
-                {"event": "metadata", "data": {"usage": usage, "metrics": metrics}},
-            ]
-            return {"events": events}
+            pieces = [text[start : start + _STREAMED] for start in range(0, len(text), _STREAMED)]
+            events = [("messageStart", {"role": "assistant"})]
+            events += [("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": each}}) for each in pieces]
+            events += [("contentBlockStop", {"contentBlockIndex": 0}), ("messageStop", {"stopReason": stop})]
+            return {"events": [{"event": name, "data": data} for name, data in [*events, ("metadata", told)]]}
         case "InvokeModel":
             head = {"id": "msg_bdrk_" + hashlib.sha256(text.encode()).hexdigest()[:24], "type": "message"}
             head |= {"role": "assistant", "model": model.rpartition("anthropic.")[2]}
-            counts = {"input_tokens": usage["inputTokens"], "output_tokens": tokens_out}
+            counts = {"input_tokens": usage["inputTokens"], "output_tokens": usage["outputTokens"]}
             ending = {"stop_reason": stop, "stop_sequence": None, "usage": counts}
             return {"json": {**head, "content": [{"type": "text", "text": text}], **ending}}
     raise ValueError(f"no form of an answer is known for {call}")

@@ -7,6 +7,7 @@ import os
 import statistics
 import tempfile
 import time
+import timeit
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,11 +34,8 @@ def question(number: int) -> dict[str, object]:
 
 def ms_a_call(runtime: Any) -> float:
     """Median milliseconds of a call of the client, over ENTRIES calls, after a warm-up."""
-    times = []
-    for number in [*range(10), *range(ENTRIES)]:
-        begin = time.perf_counter()
-        runtime.converse(**question(number))
-        times.append(time.perf_counter() - begin)
+    numbers = iter([*range(10), *range(ENTRIES)])
+    times = timeit.repeat(lambda: runtime.converse(**question(next(numbers))), number=1, repeat=10 + ENTRIES)
     return statistics.median(times[10:]) * 1e3
 
 
@@ -75,10 +73,11 @@ def batch_against_quota_and_ideal(folder: Path) -> None:
     at_most, ideal = 16, 4.0
 
     def seconds(ask: Any, items: range) -> float:
-        begin = time.perf_counter()
+        results = batch.Results()
         with contextlib.redirect_stdout(io.StringIO()):
-            assert len(batch.run(ask, items, batch.Results(), at_most)) == len(items)
-        return time.perf_counter() - begin
+            took = timeit.timeit(lambda: batch.run(ask, items, results, at_most), number=1)
+        assert len(results) == len(items)
+        return took
 
     for pause, rate, burst in ((0.2, 0, 0), (1.0, 0, 0), (0.2, 40, 40), (0.2, 20, 5), (0.2, 10, 60)):
         calls = round(ideal / pause) * at_most
@@ -129,13 +128,13 @@ def first_token_against_the_service(folder: Path) -> None:
     with service(On(slow(before, between))) as (url, _):
         start("live", folder, AWS_ENDPOINT_URL=url, **KEYS)
         runtime = clients.client("bedrock-runtime")
-        took = []
-        for number in range(6):
-            begin = time.perf_counter()
-            events = runtime.converse_stream(**question(number))["stream"]
+
+        def first_text() -> None:
+            events = runtime.converse_stream(**question(0))["stream"]
             next(event for event in events if "contentBlockDelta" in event)
-            took.append(time.perf_counter() - begin)
             events.close()
+
+        took = timeit.repeat(first_text, number=1, repeat=6)
     seen = statistics.median(took[1:])
     print(f"first streamed text: {seen:.3f} s, sent by the service after {own:.3f} s; ratio {seen / own:.2f}")
 

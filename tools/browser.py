@@ -37,14 +37,12 @@ def install() -> str:
     """Install Debian's Chromium, if this is Debian and it may be done with no question; why not, otherwise."""
     if not shutil.which("apt-get"):
         return "there is no apt-get here"
-    sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
-    if sudo and not shutil.which("sudo"):
-        return "apt-get needs root"
+    sudo = "" if os.getuid() == 0 else "sudo -n "
     for command in ("update", "install --yes --no-install-recommends chromium fonts-noto-cjk"):
-        asked = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", *command.split()]
-        done = subprocess.run(asked, capture_output=True, text=True)
+        asked = f"{sudo}env DEBIAN_FRONTEND=noninteractive apt-get -qq {command}"
+        done = subprocess.run(asked, shell=True, capture_output=True, text=True)
         if done.returncode:
-            return f"apt-get {command.split()[0]} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
+            return f"`{asked}` failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
     return ""
 
 

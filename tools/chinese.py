@@ -1,26 +1,23 @@
 """The Chinese edition: the English sources and the catalogs of locale/zh (gettext) make it.
 
-    python -m tools.chinese update   take new and changed English into the catalogs; a changed sentence becomes fuzzy
-    python -m tools.chinese build    write notebooks/zh and the other derived files; outputs stay where a cell stays
-    python -m tools.chinese check    say what is missing, fuzzy or broken; the exit code is then 1
+    python -m tools.chinese [NAME ...]       names of catalogs, such as 04_financial_rag, README, helpers; else all
 
-Names of catalogs may follow: 04_financial_rag, README, helpers. A Chinese cell is the English cell with some of its
-strings and its comments exchanged, so nobody writes code in Chinese. A string with two words in a row is taken for
-something to read; another joins by an entry that is added to the catalog by hand.
+New and changed English goes into the catalogs; a changed sentence becomes fuzzy. If something is missing, fuzzy or
+broken, that is said, and the exit code is 1; otherwise notebooks/zh and the other derived files are written, and an
+output stays where its cell stays. A Chinese cell is the English cell with some of its strings and comments exchanged:
+nobody writes code in Chinese. A string with two words in a row is taken for something to read; another joins by an
+entry that is added to the catalog by hand.
 """
 
 import ast
 import io
-import itertools
 import json
 import os
 import re
 import sys
-import tokenize
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +26,14 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
 from nbformat import NotebookNode
 
 from helpers.settings import ROOT
 from tools.notebooks import FOLDER, lessons, normalise, without_outputs, write
 
 LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string or a comment in a cell, and of JSON
+GLOSSARY = tomllib.loads((LOCALE / "glossary.toml").read_text(encoding="utf-8"))  # English: Chinese terms
 GUIDES = {"README": ROOT / "README.md", "INSTRUCTOR": ROOT / "INSTRUCTOR.md"}
 WORDS = ("prompts.json", "variations.json", "trust.json")  # JSON that holds what learners read
 Say = Callable[[str, str], str]  # English and what it is ("", "string" or "comment") -> Chinese
@@ -50,7 +49,10 @@ msgstr ""
 _PARSER = MarkdownIt("commonmark").enable("table")
 _LETTERS = re.compile(r"[A-Za-z]{2}")
 _TWO_WORDS = re.compile(r"[A-Za-z'’]{2,}[,.:;)?]*\s+\(?[A-Za-z{*]|\}[,:;)]*\s+[a-z]{2}|[a-z]{2,}:?\s+\{|\*\*[A-Za-z]")
-_LITERAL = re.compile(r'([fFrR]?)("""|")((?:\\.|(?!\2).)*)\2\Z', re.DOTALL)
+_PARTS = re.compile(  # of code, from left to right: a starter's code, a comment, any string; named is what has words
+    r"# starter: (?P<starter>\S.*)|# (?!starter:)(?P<comment>.*)|#.*"
+    r"""|(?<![bB])(?P<quote>\"""|")(?P<string>(?:\\(?s:.)|(?!(?P=quote))(?s:.))*)(?P=quote)|'(?:\\.|[^'])*'"""
+)
 
 
 # Markdown
@@ -60,63 +62,38 @@ def in_chinese(markdown: str, say: Say) -> str:
     A paragraph is one unit on one line, so that wrapping it otherwise changes nothing; in Chinese it stays on one line,
     for a line break between two Chinese letters would be a gap.
     """
-    lines, table = [*markdown.splitlines()], False
-    units = []  # first line, line after the last, what stands before the words, the words
-    for token in _PARSER.parse(markdown):
-        table = token.type != "table_close" and (table or token.type == "table_open")
-        start, end = token.map or (0, 0)
-        if token.type == "tr_open":
-            units.append((start, start + 1, "", lines[start].strip()))
-        elif token.type == "inline" and not table:
-            first = token.content.split("\n")[0]
-            units.append((start, end, lines[start][: lines[start].index(first)], " ".join(token.content.split())))
-        elif token.type == "html_block":
-            units += [(number, number + 1, "", lines[number]) for number in range(start, end)]
-    made: list[str | None] = [*lines]
-    for start, end, before, words in units:
-        if _LETTERS.search(words):
-            made[start:end] = [before + say(words, ""), *[None] * (end - start - 1)]
-    return "\n".join(line for line in made if line is not None) + "\n" * markdown.endswith("\n")
+    lines, made = markdown.splitlines(), []  # made: first line, line after the last, the translation
+    for node in SyntaxTreeNode(_PARSER.parse(markdown)).walk():
+        start, end = (not node.is_root and node.map) or (0, 0)
+        if node.type == "tr":
+            units = [(start, start + 1, "", lines[start].strip())]
+        elif node.type == "inline" and node.parent.type not in ("th", "td"):
+            before = lines[start].partition(node.content.split("\n")[0])[0]
+            units = [(start, end, before, " ".join(node.content.split()))]
+        else:
+            units = [(at, at + 1, "", lines[at]) for at in range(start, end) if node.type == "html_block"]
+        made += [(*at, before + say(words, "")) for *at, before, words in units if _LETTERS.search(words)]
+    for start, end, text in reversed(made):
+        lines[start:end] = [text]
+    return "\n".join(lines) + "\n" * markdown.endswith("\n")
 
 
 # Python and JSON
-def words_of(source: str) -> Iterator[tuple[int, int, str, str]]:
-    """First byte, byte after the last, text and kind of each comment (without its `# `) and each string of a cell.
-
-    Of a string in a string the outermost only. A string that is written in several parts is none: write it as one.
-    What a starter says is code.
-    """
-    lines, code, tree = source.splitlines(keepends=True), source.encode(), ast.parse(source)
-    starts = [0, *itertools.accumulate(len(line.encode()) for line in lines)]  # the first byte of each line
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and not token.string.startswith("# starter:"):
-            row, column = token.start
-            start, body = starts[row - 1] + len(lines[row - 1][:column].encode()) + 2, token.string[2:]
-            yield start, start + len(body.encode()), body, "comment"
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr | ast.Constant)]
-    inner = {id(part) for node in nodes for part in ast.walk(node) if part is not node}
-    places = [
-        (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
-        for node in nodes
-        if id(node) not in inner and (isinstance(node, ast.JoinedStr) or isinstance(node.value, str))
-    ]
-    for begin, end in sorted(places):
-        if shape := _LITERAL.match(code[begin:end].decode()):
-            end -= len(shape[2])
-            yield end - len(shape[3].encode()), end, shape[3], "string"
-
-
 def exchanged(source: str, say: Say) -> str:
     """The cell with its strings and comments exchanged; `ValueError` if anything but words would change."""
-    source = re.sub(r"(?<=# starter: )\S.*", lambda code: _starter(code[0], say), source)
-    new = source.encode()
-    parts = [(start, end, say(body, kind)) for start, end, body, kind in words_of(source)]
-    for start, end, text in sorted(parts, reverse=True):
-        new = new[:start] + text.encode() + new[end:]
+
+    def other(found: re.Match[str]) -> str:
+        if (kind := found.lastgroup) is None:
+            return found[0]
+        start, end = (place - found.start() for place in found.span(kind))
+        new = _starter(found[kind], say) if kind == "starter" else say(found[kind], kind)
+        return found[0][:start] + new + found[0][end:]
+
+    program, new = skeleton(source), _PARTS.sub(other, source)
     with suppress(SyntaxError):
-        if skeleton(source) == skeleton(new.decode()):
-            return new.decode()
-    raise ValueError(f"a translation changes the code of this cell:\n{new.decode()}")
+        if skeleton(new) == program:
+            return new
+    raise ValueError(f"a translation changes the code of this cell:\n{new}")
 
 
 def _starter(code: str, say: Say) -> str:
@@ -193,7 +170,6 @@ def store(name: str, what: Catalog) -> None:
     """Write a catalog without line numbers."""
     out = io.BytesIO()
     write_po(out, what, width=0, no_location=True, omit_header=True, ignore_obsolete=True)
-    LOCALE.mkdir(parents=True, exist_ok=True)
     (LOCALE / f"{name}.po").write_text(HEADER + out.getvalue().decode(), encoding="utf-8")
 
 
@@ -202,12 +178,11 @@ def template(name: str, old: Catalog) -> Catalog:
     found = Catalog(locale="zh")
     if name == "helpers":
         marks = dict.fromkeys(("say", "N_", "WorkshopError"))
-        for _, _, text, _, _ in extract_from_dir(ROOT / "helpers", [("**.py", "python")], keywords=marks):
-            found.add(text)
+        marked = extract_from_dir(ROOT / "helpers", [("**.py", "python")], keywords=marks)
         failures = tomllib.loads((ROOT / "data/words/failures.toml").read_text(encoding="utf-8"))
-        for each in (*failures["refusal"], *failures["error"]):
-            found.add(each["say"])
-        return found
+        told = (each["say"] for entries in failures.values() for each in entries)
+        for text in (*(text for _, _, text, _, _ in marked), *told):
+            found.add(text)
 
     def collect(text: str, kind: str) -> str:
         looks_like_words = _TWO_WORDS.search(re.sub(r"\{[^{}]*\}", "{x}", text))
@@ -288,12 +263,6 @@ def problems(name: str) -> Iterator[str]:
                 yield from (f"{short}: {wrong}" for wrong in broken(there))
 
 
-@cache
-def glossary() -> dict[str, list[str]]:
-    """English terms, and for each its Chinese terms."""
-    return tomllib.loads((LOCALE / "glossary.toml").read_text(encoding="utf-8"))
-
-
 def broken(message: Message) -> Iterator[str]:
     """What a translation lost on the way."""
     english, chinese = str(message.id), str(message.string)
@@ -303,7 +272,7 @@ def broken(message: Message) -> Iterator[str]:
     if "您" in chinese:
         yield "您: write 你"
     words = re.sub(r"`[^`]*`|\]\([^)]*\)|\{[^{}]*\}", " ", english)
-    for term, known in () if chinese == english else glossary().items():  # a key of the program stays as it is
+    for term, known in () if chinese == english else GLOSSARY.items():  # a key of the program stays as it is
         if re.search(rf"\b{term}(?:s|ed|ing)?\b", words, re.IGNORECASE) and not any(each in chinese for each in known):
             yield f"{term} is {' or '.join(known)}"
     if message.context != CODE:
@@ -322,25 +291,19 @@ def update(name: str) -> None:
     old = catalog(name)
     old.update(template(name, old))
     store(name, old)
-    found = [each for each in old if each.id]
-    empty, fuzzy = sum(not each.string for each in found), sum(each.fuzzy for each in found)
-    print(f"{name}: {len(found)} units, {empty} to translate, {fuzzy} to look at again")
 
 
-def main(arguments: list[str]) -> int:
-    """The command line."""
-    command, *chosen = arguments
-    if command == "check":
-        found = [line for name in chosen or names() for line in problems(name)]
+def main(chosen: list[str]) -> int:
+    """Update the catalogs of these names, and build their edition; 1 if something is missing, fuzzy or broken."""
+    for name in chosen:
+        update(name)
+    if found := [line for name in chosen for line in problems(name)]:
         print(*found, sep="\n")
-        return min(len(found), 1)
-    for name in chosen or names():
-        if command == "update":
-            update(name)
-        elif name != "helpers":
-            build(name)
+        return 1
+    for name in chosen:
+        build(name)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:] or names()))

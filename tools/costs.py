@@ -69,46 +69,45 @@ def dollars(use: Mapping[str, int], alias: str) -> float:
 
 def cost_table(uses: Uses) -> str:
     """Tokens and dollars of each lesson that calls Claude, and their sum, as Markdown."""
-    prices = " | ".join(f"$ {alias}" for alias in ALIASES)
-    rows = [f"| lesson | calls | input | cache write | cache read | output | thinking | {prices} |"]
-    rows.append("|---|" + "---:|" * 9)
+    heads = ["lesson", "calls", "input", "cache write", "cache read", "output", "thinking"]
+    rows = [[*heads, *(f"$ {alias}" for alias in ALIASES)]]
     for lesson, use in {**uses, "all": total(uses)}.items():
-        cells = [lesson, str(use["calls"]), *(f"{use[kind]:,}" for kind in KINDS)]
-        rows.append(f"| {' | '.join([*cells, *(f'{dollars(use, alias):.3f}' for alias in ALIASES)])} |")
-    return "\n".join(rows)
+        costs = (f"{dollars(use, alias):.3f}" for alias in ALIASES)
+        rows.append([lesson, str(use["calls"]), *(f"{use[kind]:,}" for kind in KINDS), *costs])
+    return _table(rows)
 
 
-def quota_table(uses: Uses, rate: int = 5) -> str:
+def quota_table(uses: Uses) -> str:
     """Tokens that each lesson takes from the quota: set aside at first, and counted in the end, as Markdown.
 
-    An output token counts `rate` times, and what is read from the cache does not count in the end.
+    An output token counts 5 times, and what is read from the cache does not count in the end.
     Source: https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html
     """
-    rows = ["| lesson | calls | set aside at the start of a call, mean | counted in the end, whole lesson |"]
-    rows.append("|---|---:|---:|---:|")
+    rows = [["lesson", "calls", "set aside at the start of a call, mean", "counted in the end, whole lesson"]]
     for lesson, use in uses.items():
         fresh = use["inputTokens"] + use["cacheWriteInputTokens"]
         first = (fresh + use["cacheReadInputTokens"] + use["limits"]) / use["calls"]
-        rows.append(
-            f"| {lesson} | {use['calls']} | {first:,.0f} | {fresh + rate * (use['outputTokens'] + use['thinking']):,} |"
-        )
-    return "\n".join(rows)
+        counted = fresh + 5 * (use["outputTokens"] + use["thinking"])
+        rows.append([lesson, str(use["calls"]), f"{first:,.0f}", f"{counted:,}"])
+    return _table(rows)
 
 
-def arithmetic(uses: Uses, alias: str = DEFAULT) -> str:
-    """The sum of the lessons worked out by hand for one model, in one line."""
-    whole, (fresh, output, read, write) = total(uses), Model(alias, "global.", "", None).prices
+def _table(rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]])
+
+
+def arithmetic(uses: Uses) -> str:
+    """The sum of the lessons worked out by hand for the workshop's own model, in one line."""
+    whole, (fresh, output, read, write) = total(uses), Model(DEFAULT, "global.", "", None).prices
     prices = zip(KINDS, (fresh, write, read, output, output), strict=True)
     terms = " + ".join(f"{whole[kind]:,} × ${price:.2f}" for kind, price in prices)
-    return f"({terms}) / 1,000,000 = ${dollars(whole, alias):.3f}"
+    return f"({terms}) / 1,000,000 = ${dollars(whole, DEFAULT):.3f}"
 
 
 def total(uses: Uses) -> Counter[str]:
     """The sum of several lessons."""
-    whole = Counter[str]()
-    for use in uses.values():
-        whole.update(use)
-    return whole
+    return sum(uses.values(), Counter[str]())
 
 
 def main(names: list[str]) -> int:

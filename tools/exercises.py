@@ -15,7 +15,6 @@ from tools.notebooks import FOLDER, lessons, normalise, write
 
 MARK = re.compile(r"\A[^\n]*# Exercise (\d+)$", re.MULTILINE)
 WORK = re.compile(r"^( *)# solution\n.*?((?:^\1# starter:[^\n]*\n?)+)", re.MULTILINE | re.DOTALL)
-
 PARTS = re.compile(r"^## (Your turn|What we saw)$", re.MULTILINE)
 
 
@@ -26,9 +25,7 @@ def solution_of(lesson: Path) -> Path:
 
 def derived(lesson: NotebookNode, solution: NotebookNode) -> list[NotebookNode]:
     """The cells of the lesson with its exercises as the solution has them; what is unchanged keeps its outputs."""
-    headings = [
-        "".join(re.findall(r"^## (Your turn|What we saw)$", cell.source, re.MULTILINE)) for cell in lesson.cells
-    ]
+    headings = ["".join(PARTS.findall(cell.source)) for cell in lesson.cells]
     first, last = headings.index("Your turn"), headings.index("What we saw")
     made = []
     for task, cell in zip(solution.cells, solution.cells[1:], strict=False):

@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pypdfium2
@@ -20,13 +19,13 @@ LETTERS = ROOT / "data" / "letters"
 TIMEOUT = 30  # seconds without a byte
 
 
-def problem(entry: dict[str, Any], path: Path) -> str:
-    """What is wrong with the file at `path` as a copy of `entry`; "" if nothing is."""
+def problem(entry: dict[str, Any], content: bytes) -> str:
+    """What is wrong with `content` as the file of `entry`; "" if nothing is."""
     if entry["sha256"]:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = hashlib.sha256(content).hexdigest()
         return "" if found == entry["sha256"] else f"has SHA-256 {found} instead of {entry['sha256']}"
     try:
-        with pypdfium2.PdfDocument(path.read_bytes()) as pdf:
+        with pypdfium2.PdfDocument(content) as pdf:
             text = "".join("".join(page.get_textpage().get_text_range().split()) for page in pdf)
     except pypdfium2.PdfiumError:
         return "is not a readable PDF"
@@ -36,20 +35,22 @@ def problem(entry: dict[str, Any], path: Path) -> str:
 
 def fetch(entry: dict[str, Any], folder: Path) -> str:
     """One line on what was done; a whole and right file stands in `folder` or none does. ValueError, OSError."""
-    target, part = folder / entry["name"], folder / f"{entry['name']}.part"
+    name, url, target = entry["name"], entry["url"], folder / entry["name"]
     if target.exists():
-        if wrong := problem(entry, target):
+        if wrong := problem(entry, target.read_bytes()):
             raise ValueError(f"{target} {wrong}: delete it, then run `make letters` again.")
         return "already there"
-    folder.mkdir(exist_ok=True)
     try:
-        with urlopen(Request(entry["url"], headers={"User-Agent": "workshop"}), timeout=TIMEOUT) as answer:
-            part.write_bytes(answer.read())
-        if wrong := problem(entry, part):
-            raise ValueError(f"{entry['name']}: the file from {entry['url']} {wrong}; it was not kept.")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        with urlopen(Request(url, headers={"User-Agent": "workshop"}), timeout=TIMEOUT) as answer:
+            content = answer.read()
+    except (OSError, http.client.HTTPException) as error:  # cut off, or no answer at all
+        raise ValueError(f"{name}: {url} gave no whole answer ({error}). Are you online?") from error
+    if wrong := problem(entry, content):
+        raise ValueError(f"{name}: the file from {url} {wrong}; it was not kept.")
+    folder.mkdir(exist_ok=True)
+    part = target.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(target)
     return "downloaded"
 
 
@@ -58,9 +59,6 @@ def main(letters: Path = LETTERS) -> int:
     for entry in json.loads((letters / "originals.json").read_text(encoding="utf-8")):
         try:
             print(f"{entry['name']}: {fetch(entry, letters / 'originals')}")
-        except (URLError, http.client.HTTPException) as error:  # cut off, or no answer at all
-            print(f"{entry['name']}: {entry['url']} gave no whole answer ({error}). Are you online?", file=sys.stderr)
-            return 1
         except (OSError, ValueError) as error:
             print(error, file=sys.stderr)
             return 1

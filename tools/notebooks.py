@@ -59,14 +59,15 @@ def without_outputs(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def environment(mode: str = "replay") -> dict[str, str]:
+def environment(mode: str = "replay", **settings: object) -> dict[str, str]:
     """This process's environment in which nobody's .env and no choice of a drawing backend changes a run.
 
-    A setting given in the environment itself still counts, WORKSHOP_MODE apart: `make run` never goes live.
+    A setting of the environment itself counts where `settings` lacks it, WORKSHOP_MODE apart: `make run` is never live.
     """
     own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # these arrays are small: more only costs
-    return {**one, **own, PREFIX + "ENV_FILE": os.devnull, PREFIX + "MODE": mode}
+    settings = {"env_file": os.devnull, "mode": mode, **settings}
+    return {**one, **own, **{PREFIX + name.upper(): str(value) for name, value in settings.items()}}
 
 
 def inside(statement: str) -> str:

@@ -58,15 +58,9 @@ def run(
     `before` is code that their kernels run first.
     """
     with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]]), edition=edition) as service:
-        env = {
-            **environment("live"),
-            **service.environment(),
-            "WORKSHOP_STORE": store,
-            "WORKSHOP_ID": RECORDED_ID,
-            "WORKSHOP_AGREE": "true",
-            "WORKSHOP_RECORDINGS_DIR": str(folder),
-            "WORKSHOP_STATE_FILE": str(folder / "workshop.json"),
-        }
+        own = {"store": store, "id": RECORDED_ID, "agree": True}
+        own |= {"recordings_dir": folder, "state_file": folder / "workshop.json"}
+        env = environment("live", **own) | service.environment()
         # Nothing takes time there, so nobody waits.
         before += "\nfrom helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
         before += "\nfrom tools import recorder; recorder.install()"

@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,11 @@ def readable(content_type: str, content: bytes) -> dict[str, Json]:
         buffer = EventStreamBuffer()
         buffer.add_data(content)
         return {"events": [_event(message.headers, message.payload) for message in buffer]}
-    try:
+    with suppress(ValueError):  # JSON that is empty, or a page of a proxy
         return {"json": json.loads(content)} if "json" in content_type else {"text": content.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}
-    except json.JSONDecodeError:  # empty, or a page of a proxy
+    with suppress(ValueError):
         return {"text": content.decode()}
+    return {"base64": base64.b64encode(content).decode()}
 
 
 def _event(headers: dict[str, Any], payload: bytes) -> dict[str, Json]:

@@ -6,7 +6,6 @@ Executed copies and HTML pages go under build/; with --in-place the stored outpu
 """
 
 import argparse
-import html
 import os
 import re
 import socket
@@ -18,7 +17,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import nbformat
+from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
+from nbconvert.filters import strip_ansi
 from tqdm import tqdm
 
 from helpers.settings import ROOT
@@ -28,13 +29,9 @@ BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
 STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
-INDEX_HEADS = (
-    "<h2>English</h2><table><tr><th>page</th><th>the job</th><th>minutes</th></tr>\n",
-    "<h2>中文版</h2><table><tr><th>页面</th><th>任务</th><th>分钟</th></tr>\n",
-)
+INDEX_HEADS = {"": "English\n\n| page | the job | minutes |", "zh": "中文版\n\n| 页面 | 任务 | 分钟 |"}
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _JOB = r"\*\*(?:The job:\*\* |本课任务\*\*：)(.*)"
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,8 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
     if problem := no_loopback():
-        print(problem, file=sys.stderr)
-        return 1
+        sys.exit(problem)
     # Away from the main thread nbclient leaves Ctrl-C to us; a kernel ends by itself when its parent is gone.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, paths, options.in_place)
@@ -93,7 +89,7 @@ def run(paths: list[Path], in_place: bool) -> int:
 def line(outcome: Outcome) -> str:
     """The one line that `make run` prints for a notebook."""
     name = place(outcome.path, "").as_posix()
-    problem = _ANSI.sub("", outcome.error).partition("\n")[0]
+    problem = strip_ansi(outcome.error).partition("\n")[0]
     result = f"FAILED after {outcome.cells} cells: {problem}" if outcome.error else "ok"
     return f"{name:<39}{outcome.cells:>4} cells {outcome.seconds:>6.1f} s  {result}"
 
@@ -138,17 +134,17 @@ def moved(link: str, notebook: Path, folder: Path) -> str:
 
 def write_index(paths: list[Path]) -> None:
     """build/html/index.html: the pages of `paths`, lessons in order, with job and minutes, English and Chinese."""
-    told = {False: "", True: ""}
+    tables = dict[str, str]()
     for path in paths:
         opening, page = nbformat.read(path, 4).cells[0].source, place(path, ".html").as_posix()
         found = [re.search(form, opening) for form in (r"^# (.*)", _JOB, r"(?:Minutes: |时长：)(\d+)")]
-        title, job, minutes = (html.escape(each[1]) if each else "" for each in found)
-        row = f'<tr><td><a href="{page}">{title}</a></td><td>{job}</td><td>{minutes}</td></tr>\n'
-        told[page.startswith("zh/")] += row
+        title, job, minutes = (each[1] if each else "" for each in found)
+        edition = "zh" if page.startswith("zh/") else ""
+        tables.setdefault(edition, f"\n## {INDEX_HEADS[edition]}\n|---|---|---|\n")
+        tables[edition] += f"| [{title}]({page}) | {job} | {minutes} |\n"
+    words = "# Claude on Amazon Bedrock: the workshop\n" + "".join(tables.values())
     text = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Workshop</title>{INDEX_STYLE}'
-    text += "<h1>Claude on Amazon Bedrock: the workshop</h1>"
-    for rows, heads in zip(told.values(), INDEX_HEADS, strict=True):
-        text += heads + rows + "</table>" if rows else ""
+    text += MarkdownIt().enable("table").render(words)
     (BUILD / "html" / "index.html").write_text(f"{text}</html>\n", encoding="utf-8")
 
 

@@ -65,7 +65,7 @@ def serving(program: Path) -> Iterator[str]:
 
 def lesson(name: str, url: str) -> tuple[list[NotebookNode], list[str]]:
     """The outputs of the lesson, run to its end in mode server, and the errors among them."""
-    env = {**environment("server"), "WORKSHOP_SERVER_URL": url, "WORKSHOP_SERVER_MODEL": "smollm2-135m"}
+    env = environment("server", server_url=url, server_model="smollm2-135m")
     outcome = execute(FOLDER / f"{name}.ipynb", env, keep_going=True)
     outputs = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
     errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]

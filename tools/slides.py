@@ -38,23 +38,21 @@ WRAPPER = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=Fal
 CUT = "… (the whole is in the notebook)"
 
 
-def main(paths: list[Path]) -> int:
-    """Write the decks of the notebooks at `paths`, or of all lessons; 1 if one cannot be made."""
+def main(paths: list[Path]) -> None:
+    """Write the decks of the notebooks at `paths`, or of all lessons; ends in a message if one cannot be made."""
     try:
         for path in paths or both(lessons):
             print(os.path.relpath(build(path)), flush=True)
     except WorkshopError as error:
-        print(error, file=sys.stderr)
-        return 1
+        sys.exit(str(error))
     print("Open one in a browser: space goes on, S shows the speaker's window, Esc the overview.")
-    return 0
 
 
-def build(path: Path, folder: Path = BUILD, notes: Path = NOTES) -> Path:
+def build(path: Path, folder: Path = BUILD) -> Path:
     """Write the deck of the executed lesson at `path` into the folder, and say where it is."""
     reveal(folder / "reveal.js")
     edition = path.parent.name if path.parent.name == "zh" else ""
-    said = notes / edition / f"{path.stem}.md"  # a section a slide, "## " and the slide's heading above it
+    said = NOTES / edition / f"{path.stem}.md"  # a section a slide, "## " and the slide's heading above it
     sections = HEADING.split(said.read_text(encoding="utf-8"))[3:] if said.exists() else []
     deck = slides(nbformat.read(path, as_version=4), dict(zip(sections[::2], sections[1::2], strict=True)))
     exporter = SlidesExporter(template_name="deck", extra_template_basedirs=[str(TEMPLATES)])
@@ -139,4 +137,4 @@ def cut(lines: list[str], first: int, last: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(name) for name in sys.argv[1:]]))
+    main([Path(name) for name in sys.argv[1:]])

@@ -1,0 +1,62 @@
+"""Recorded answers without an account: what is asked stands in a folder, and its reply is taken word for word."""
+
+import base64
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from helpers import clients, replay, workshop
+from helpers.replay.recording import RecordingMissing
+from tools import answers
+
+RULES, QUESTION = "Be brief.", "Which colour?"
+REPLY = "**Green**, 绿色.\n\n- Word for word,  twice\n" * 2
+
+
+def picture():
+    content = io.BytesIO()
+    Image.new("RGB", (90, 60), "green").save(content, "png")
+    return content.getvalue()
+
+
+def converse(limit, question=QUESTION):
+    content = [{"image": {"format": "png", "source": {"bytes": picture()}}}, {"text": question}]
+    asked = {"messages": [{"role": "user", "content": content}], "inferenceConfig": {"maxTokens": limit}}
+    answer = clients.client("bedrock-runtime").converse(modelId="m.x", system=[{"text": RULES}], **asked)
+    return answer["stopReason"], answer["output"]["message"]["content"][0]["text"]
+
+
+def invoke(limit):
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(picture()).decode()}
+    content = [{"type": "image", "source": source}, {"type": "text", "text": QUESTION}]
+    body = {"max_tokens": limit, "system": RULES, "messages": [{"role": "user", "content": content}]}
+    answer = clients.client("bedrock-runtime").invoke_model(modelId="m.x", body=json.dumps(body))["body"].read()
+    return json.loads(answer)["stop_reason"], json.loads(answer)["content"][0]["text"]
+
+
+def test_a_reply_is_taken_word_for_word_and_cut_only_at_max_tokens(tmp_path, change, monkeypatch):
+    for name in ("ASKS", "RECORDINGS"):
+        monkeypatch.setattr(answers, name, tmp_path)
+    change(recordings_dir=tmp_path)
+    workshop.start("lesson")
+    with monkeypatch.context() as patch:
+        patch.setattr(replay.Replay, "answer", replay.Replay.answer)  # which `listen` exchanges
+        answers.listen(str(tmp_path / "lesson"))
+        assert {ask(limit) for ask in (converse, invoke) for limit in (999, 9)} == {("end_turn", answers.PENDING)}
+    folders = [path.parent for path in (tmp_path / "lesson").glob("*/prompt.md")]
+    assert len(folders) == 4
+    for folder in folders:
+        told = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "request.json"}
+        text = f"# System\n\n{RULES}\n\n# User\n\n[picture: 1.png]\n\n{QUESTION}\n"
+        assert told == {"prompt.md": text.encode(), "1.png": picture()}  # nothing else is given away
+        (folder / "reply.md").write_text(REPLY, encoding="utf-8")
+    answers.take("lesson")
+    workshop.start("lesson")
+    for ask in (converse, invoke):
+        assert ask(999) == ("end_turn", REPLY.rstrip("\n"))
+        stop, text = ask(9)
+        assert stop == "max_tokens" and REPLY.startswith(text) and 10 < len(text) < 40
+    with pytest.raises(RecordingMissing):  # a control: nothing answers what was not asked
+        converse(999, "Which shape?")
