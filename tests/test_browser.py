@@ -224,6 +224,16 @@ def test_control_a_failing_cell_and_a_foreign_host_are_noticed(jupyter, tmp_path
     ]
 
 
+def test_no_line_of_code_runs_out_of_the_cell(jupyter, tmp_path):
+    page, _ = jupyter(small(tmp_path / "line.ipynb", nbformat.v4.new_code_cell("x = 1" + " + 1" * 100)))
+    outside = """() => [...document.querySelectorAll('.jp-CodeCell .cm-scroller')]
+      .filter(each => each.scrollWidth > each.clientWidth + 1).length"""
+    assert page.evaluate(outside) == 0
+    page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[0].editor.setOption('lineWrap', false)")
+    assert page.evaluate(outside) == 1, "the control: JupyterLab as it comes"
+    page.close()
+
+
 def test_control_jupyterlab_that_may_ask_about_news_asks(jupyter):
     page, _ = jupyter()
     page.evaluate(NO_CHOICE)

@@ -10,7 +10,7 @@ from helpers.settings import ROOT
 
 QUIET = (
     "--LabApp.news_url=None",
-    f"--LabApp.app_settings_dir={ROOT / 'tools' / 'lab_settings'}",  # never asks whether it may fetch news
+    f"--LabApp.app_settings_dir={ROOT / 'tools' / 'lab_settings'}",  # long lines wrap; it never asks about news
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
 )

@@ -26,8 +26,11 @@ from helpers.settings import ROOT
 from tools.notebooks import FOLDER, Outcome, all_notebooks, both, environment, execute, write
 
 BUILD = ROOT / "build"
-# nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not.
-STYLE = "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }</style>"
+# nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not. Long lines wrap.
+STYLE = (
+    "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }"
+    " .jp-InputArea .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>"
+)
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
 INDEX_HEADS = {"": "English\n\n| page | the job | minutes |", "zh": "中文版\n\n| 页面 | 任务 | 分钟 |"}
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
