@@ -56,13 +56,13 @@ class Service:
         request = Request(environ)
         request.get_data()  # kept, before somebody reads its values from it
         try:
-            response = self._answer(request)
+            response = self.answer(request)
         except ServiceError as error:  # no known call
             response = wire.failure(None, error)
         response.headers["x-amzn-requestid"] = str(uuid.uuid4())
         return response(environ, start_response)
 
-    def _answer(self, request: Request) -> Raw:
+    def answer(self, request: Request) -> Raw:
         """Take down one call and find its response; `Dropped` for none."""
         service, name, params, operation = wire.asked(request)
         if self._moto and service in ("s3", "iam", "sts"):
