@@ -12,6 +12,7 @@ from functools import cache
 
 import pytest
 
+from helpers.knowledge_base.names import document
 from helpers.settings import ROOT
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
@@ -45,6 +46,35 @@ def ordered(*orders):
     runner().stdin.flush()
     told = [json.loads(runner().stdout.readline()) for _ in orders]
     return told if len(told) > 1 else told[0]
+
+
+def pairs(tags, key="Key", value="Value"):
+    """Tags as a list, which most services want."""
+    return [{key: name, value: text} for name, text in tags.items()]
+
+
+def make(service, kind, names, tags, mark=""):
+    """One thing by hand, under the name that a workshop's would have; what its service answers."""
+    name, small, client = names.common, pairs(tags, "key", "value"), service.client
+    if kind == "bucket":
+        client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": pairs(tags)})
+        return client("s3").put_object(Bucket=name, Key="theirs.pdf", Body=b"theirs")
+    if kind == "role":
+        trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
+        return client("iam").create_role(RoleName=names.role, AssumeRolePolicyDocument=trust, Tags=pairs(tags))
+    if kind == "vector bucket":
+        return client("s3vectors").create_vector_bucket(vectorBucketName=name, tags=tags)
+    if kind == "collection":
+        return client("opensearchserverless").create_collection(name=name, type="VECTORSEARCH", tags=small)
+    if kind == "guardrail":  # made by a cell of lesson 05, never by 03
+        said = {"blockedInputMessaging": "no", "blockedOutputsMessaging": "no"}
+        return client("bedrock").create_guardrail(name=name, tags=small, **said)
+    family = kind.removesuffix(" policy")
+    role = f"arn:aws:iam::{service.account.account_id}:role/{names.role}"
+    who = {"collection": name, "builder": service.account.caller, "role": role}
+    text = json.dumps(document(f"collection-{family}", **who))
+    create = f"create_{'access' if family == 'data' else 'security'}_policy"
+    return getattr(client("opensearchserverless"), create)(type=family, name=name, policy=text, description=mark)
 
 
 class Workshop:

@@ -9,9 +9,8 @@ from anthropic.types.message_create_params import MessageCreateParams
 from moto.core.request import Request
 from pydantic import TypeAdapter
 
-from tests.loopback.answers import Dropped
+from tests.loopback.answers import Dropped, Raw
 from tests.loopback.service import Service
-from tests.loopback.wire import Response
 
 _FORM = TypeAdapter[Any](MessageCreateParams)
 USAGE = {"input_tokens": 11, "output_tokens": 22, "cache_read_input_tokens": 33, "cache_creation_input_tokens": 44}
@@ -48,7 +47,7 @@ class MessagesServer(Service):
         super().__init__({})
         self.said, self.requests, self.problems, self.headers = said, list[Any](), list[str](), dict[str, str]()
 
-    def answer(self, request: Request) -> tuple[None, Response]:
+    def answer(self, request: Request) -> Raw:
         """Note a request, and what the SDK's types find wrong with it; its response."""
         body = json.loads(request.get_data())
         self.requests.append(body)
@@ -65,10 +64,10 @@ class MessagesServer(Service):
             kind, text = ERRORS[fault]
             message = {"type": "error", "error": {"type": kind, "message": text}}
         elif body.get("stream"):
-            return None, Response(200, {"content-type": "text/event-stream"}, _pieces(message, fault))
+            return Raw(_pieces(message, fault), content_type="text/event-stream")
         if fault == "html":
-            return None, Response(200, {"content-type": "text/html"}, b"<html>sign in</html>")
-        return None, Response(fault or 200, {"content-type": "application/json"}, json.dumps(message).encode())
+            return Raw("<html>sign in</html>", content_type="text/html")
+        return Raw(json.dumps(message), fault or 200)
 
 
 def _pieces(message: dict[str, Any], fault: str) -> Iterator[bytes]:

@@ -4,33 +4,27 @@ It prints what replay prints; under every fault its calls end in a clear message
 """
 
 import re
-import shutil
-import tempfile
-import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from helpers import clients, retrieval, workshop
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, request_of
-from helpers.settings import ROOT, Settings, settings
-from tests.loopback import On, Script, Service, faults, first_of
-from tests.loopback.recorded import Recorded
-from tests.loopback.rules import RULES, RuleBook
+from helpers.settings import ROOT, settings
+from tests.loopback import On, Script, Service, faults
+from tests.loopback.recorded import RECORDINGS, Recorded
+from tests.loopback.rules import RULES
 from tests.remembered import PREAMBLE, remembering
 from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
 from tools import costs
 from tools.notebooks import FOLDER, environment
 
-RECORDINGS = Settings.model_fields["recordings_dir"].default
 KEYS = {
     "AWS_ACCESS_KEY_ID": "x",
     "AWS_SECRET_ACCESS_KEY": "x",
@@ -49,15 +43,14 @@ ASK_NOBODY = ("pairs = {n:", "def even(", "import matplotlib.pyplot as plt\n\nwh
 OTHER_PICTURE = "What a right answer costs: {MODEL.whose}"  # a cell of 05
 
 
-def account_at(service, **more):
+def account_at(service):
     """The environment of a learner whose account is `service`."""
-    return {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url, **more}
+    return {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url}
 
 
-def source_for(name):
-    """The recorded answers of the lesson, and an account in good order."""
-    path = RECORDINGS / f"{name}.json"
-    return first_of(Recorded(path), Script(ACCOUNT_ANSWERS)) if path.exists() else Script(ACCOUNT_ANSWERS)
+def source_for(*names):
+    """The recorded answers of the lessons, and an account in good order."""
+    return Recorded(*names, otherwise=Script(ACCOUNT_ANSWERS))
 
 
 # What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
@@ -107,7 +100,7 @@ clients._config = lambda: patient().merge(clients.Config(read_timeout=8))
 """
 FORGET = "for each in ('results', 'answers'):\n    globals().get(each, {}).clear()"
 FEW = 'questions.json").read_text(encoding="utf-8"))[::20]'
-LONGEST = 40  # seconds for one cell under one fault; the slowest takes a few
+LONGEST = 40  # seconds for one cell under one fault, after which it hangs; the slowest takes a few
 MESSAGES = ("CallFailed", "WorkshopError", "SandboxError", "RecordingMissing", "ImageError")
 
 
@@ -132,11 +125,9 @@ def needed(path):
     return cells[: cells.index(calls[-1]) + 1], calls
 
 
-def outcome(cell, seconds):
+def outcome(cell):
     """What one executed cell came to: "done", "message", or what is wrong."""
     errors = [output for output in cell.outputs if output.output_type == "error"]
-    if seconds > LONGEST:
-        return f"hung for {seconds:.0f} s"
     if not errors:
         return "done"
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors[0].traceback))
@@ -152,7 +143,7 @@ def kernel(env):
     client = NotebookClient(
         book,
         kernel_name="python3",
-        timeout=300,
+        timeout=LONGEST,
         iopub_timeout=60,  # on a busy machine the default, 4 s, loses the end of an output
         allow_errors=True,
         coalesce_streams=True,
@@ -162,9 +153,8 @@ def kernel(env):
     def run(cell):
         cell = nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell
         book.cells.append(cell)
-        start = time.monotonic()
         client.execute_cell(cell, len(book.cells) - 1)
-        return outcome(cell, time.monotonic() - start)
+        return outcome(cell)
 
     with client.setup_kernel(env=env):
         yield run
@@ -197,12 +187,8 @@ def in_turn(name, calls):
 
 def as_table(name, found):
     """What was found, to be printed."""
-    lines = [f"{name}: faults and what the cells with calls came to"]
-    for fault, results in ((fault, results) for fault, results in found.items() if results):
-        counts = [f"{results.count(kind)} {kind}" for kind in ("done", "message") if kind in results]
-        odd = [result for result in results if result not in ("done", "message")]
-        lines.append(f"  {fault:<42} {', '.join(counts + odd)}")
-    return "\n".join(lines)
+    counts = [f"  {fault:<42} {dict(Counter(results))}" for fault, results in found.items() if results]
+    return "\n".join([f"{name}: faults and what the cells with calls came to", *counts])
 
 
 class Lived(NamedTuple):
@@ -219,21 +205,16 @@ class Lived(NamedTuple):
 def live(path):
     """The lesson at `path`, run live, and in the same kernel once more under each fault."""
     open_index(settings().letters_dir).retrieve({"retrievalQuery": {"text": "?"}})  # now, and not while a read waits
-    with tempfile.TemporaryDirectory() as folder, Service(source_for(path.stem)) as service:
-        if (RECORDINGS / f"{path.stem}.json").exists():
-            shutil.copy(RECORDINGS / f"{path.stem}.json", folder)
-        before = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
-        with kernel(account_at(service, WORKSHOP_RECORDINGS_DIR=folder)) as run:
-            cells, (few, asking) = compared(path), needed(path)
-            assert {run(cell) for cell in (PREAMBLE, *cells)} == {"done"}
-            calls, met = [replace(call, wait=None) for call in service.calls], {*service.rules.met}
-            assert {run(cell) for cell in (FAST, *few)} == {"done"}
+    with Service(source_for(path.stem)) as service, kernel(account_at(service)) as run:
+        cells, (few, asking) = compared(path), needed(path)
+        assert {run(cell) for cell in (PREAMBLE, *cells)} == {"done"}
+        calls, met = [replace(call, wait=None) for call in service.calls], {*service.rules.met}
+        assert {run(cell) for cell in (FAST, *few)} == {"done"}
 
-            def switch(*rules):
-                service.faults = faults.Faults(rules)
+        def switch(*rules):
+            service.faults = faults.Faults(rules)
 
-            found = tried(run, asking, FAULTS, switch, in_turn)
-        assert {file.name: file.read_bytes() for file in Path(folder).iterdir()} == before
+        found = tried(run, asking, FAULTS, switch, in_turn)
     return Lived(cells, calls, met, found)
 
 
@@ -285,7 +266,7 @@ SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 
 
 def test_the_solutions_run_live_and_say_done():
-    source = first_of(*(source_for(path.stem) for path in SOLUTIONS))
+    source = source_for(*(path.stem for path in SOLUTIONS))
     cells = [cell for path in SOLUTIONS for cell in ("%reset -f", *code(path))]  # one kernel, each as in a new one
     with Service(source) as service, kernel(account_at(service)) as run:
         assert {run(cell) for cell in (PREAMBLE, *cells)} == {"done"}
@@ -306,15 +287,6 @@ def test_the_set_up_check_asks_the_account_and_says_go_on():
     assert names >= {"GetCallerIdentity", "ListInferenceProfiles", "GetKnowledgeBase"}
 
 
-def test_the_boards_are_asked_four_at_a_time_and_each_once():
-    calls = live(FOLDER / "01_pcb_defect_inspection.ipynb").calls
-    asked = [call for call in calls if call.operation == "Converse"]
-    assert len(asked) == 62
-    batch = sorted(asked, key=lambda call: call.started)[3:31]
-    most = max(sum(o.started <= call.started < o.ended for o in batch) for call in batch)
-    assert 2 <= most <= 4
-
-
 def test_the_instructor_guide_shows_what_the_lessons_use():
     uses = {path.stem: Counter() for path in LESSONS[1:]}
     for path in LESSONS[1:]:
@@ -330,25 +302,7 @@ def test_the_instructor_guide_shows_what_the_lessons_use():
 
 def test_the_rules_of_the_service_that_lessons_meet(report):
     met = {path.stem[:2]: live(path).met for path in LESSONS}
-    rows = [[str(rule.number), *("x" if rule.number in each else "." for each in met.values())] for rule in RULES]
-    lines = ["  ".join(each.rjust(2) for each in row) for row in [["rule", *met], *rows]]
-    report("rules of the service and the lessons that meet them (03 and 99 have an account of their own):")
-    report("\n".join(lines))
+    report(f"rules of the service that lessons meet (03 and 99 have an account of their own): {met}")
     nowhere = {rule.number for rule in RULES} - set().union(*met.values())
-    report(f"met by none of these, only by requests that tests send: {', '.join(map(str, sorted(nowhere)))}")
+    report(f"met by none of these, only by requests that tests send: {nowhere}")
     assert all(3 in met[lesson] for lesson in ("01", "02", "04")) and 6 in met["04"] and 18 in met["00"]
-
-
-@pytest.mark.parametrize("off", [(), (6,)], ids=["all rules", "without rule 6"])
-def test_pages_are_those_of_replay_only_under_the_rule(off, change, monkeypatch):
-    pages = {}
-    with Service(source_for("04_financial_rag"), rules=RuleBook(off)) as service:
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL": service.url}.items():
-            monkeypatch.setenv(name, value)
-        for mode in ("replay", "live"):
-            change(mode=mode)
-            workshop.start("04_financial_rag")
-            agent = clients.client("bedrock-agent-runtime")
-            found = retrieval.retrieve(agent, retrieval.knowledge_base_id(), "What was the revenue of AWS?")
-            pages[mode] = [passage.page for passage in found]
-    assert (pages["replay"] == pages["live"]) == (not off) and pages["live"]

@@ -7,6 +7,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from helpers.knowledge_base.names import INDEX, Names, document
+from tests.live_workshop import make
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
 
@@ -15,6 +16,14 @@ NAME, ROLE = NAMES.common, "arn:aws:iam::111122223333:role/" + NAMES.role
 TITAN = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
 FIELDS = {"vectorField": "vector", "textField": "text", "metadataField": "text-metadata"}
 VECTORS = {"dataType": "float32", "dimension": 1024, "distanceMetric": "cosine"}
+
+
+def said(call, *args, **params):
+    """The answer or the refusal, as text."""
+    try:
+        return str(call(*args, **params))
+    except ClientError as error:
+        return "{Code}: {Message}".format(**error.response["Error"])
 
 
 class Aws:
@@ -27,34 +36,19 @@ class Aws:
         service, _, operation = call.partition(".")
         return getattr(self.found.client(service, config=ONCE), operation)(**params)
 
-    def said(self, call, **params):
-        """The answer or the refusal, as text."""
-        try:
-            return str(self(call, **params))
-        except ClientError as error:
-            return "{Code}: {Message}".format(**error.response["Error"])
-
-    def role(self, service="bedrock.amazonaws.com"):
-        trust = document("role-trust", account="111122223333", region="us-east-1")
-        trust["Statement"][0]["Principal"]["Service"] = service
-        self("iam.create_role", RoleName=NAMES.role, AssumeRolePolicyDocument=json.dumps(trust))
-
-    def policy(self, kind, **more):
-        who = {"collection": NAME, "builder": self.account.caller, "role": ROLE, **more}
-        text = json.dumps(document(f"collection-{kind}", **who))
-        family = "access" if kind == "data" else "security"
-        return self.said(f"opensearchserverless.create_{family}_policy", type=kind, name=NAME, policy=text)
+    def makes(self, *kinds):
+        """What is said to the last of these, made under our names."""
+        return [said(make, self.found, kind, NAMES, {}) for kind in kinds][-1]
 
     def base(self, storage, **more):
         size = {"bedrockEmbeddingModelConfiguration": {"dimensions": 1024}}
         model = {"embeddingModelArn": TITAN, "embeddingModelConfiguration": size}
         kind = {"type": "VECTOR", "vectorKnowledgeBaseConfiguration": model}
         form = {"name": NAME, "roleArn": ROLE, "knowledgeBaseConfiguration": kind, "storageConfiguration": storage}
-        return self.said("bedrock-agent.create_knowledge_base", **form, **more)
+        return said(self, "bedrock-agent.create_knowledge_base", **form, **more)
 
     def base_on_vectors(self):
-        self.role()
-        self("s3vectors.create_vector_bucket", vectorBucketName=NAME)
+        self.makes("role", "vector bucket")
         index = self("s3vectors.create_index", vectorBucketName=NAME, indexName=INDEX, **VECTORS)["indexArn"]
         return self.base({"type": "S3_VECTORS", "s3VectorsConfiguration": {"indexArn": index}})
 
@@ -63,9 +57,8 @@ class Aws:
         self.base_on_vectors()
         base = {"knowledgeBaseId": next(iter(self.account.agent.bases))}
         self("bedrock-agent.get_knowledge_base", **base)
-        self("s3.create_bucket", Bucket=NAME)
-        for key in ("a.pdf", "c.psd"):
-            self("s3.put_object", Bucket=NAME, Key=key, Body=b"{}")
+        self.makes("bucket")
+        self("s3.put_object", Bucket=NAME, Key="c.psd", Body=b"{}")
         where = {"type": "S3", "s3Configuration": {"bucketArn": "arn:aws:s3:::" + NAME}}
         source = self("bedrock-agent.create_data_source", name=NAME, dataSourceConfiguration=where, **base)
         place = base | {"dataSourceId": source["dataSource"]["dataSourceId"]}
@@ -77,11 +70,7 @@ class Aws:
         base, _ = self.ingested()
         search = {"vectorSearchConfiguration": {"overrideSearchType": kind}}
         asked = {"retrievalQuery": {"text": "How many people work for Amazon?"}, "retrievalConfiguration": search}
-        return [self.said("bedrock-agent-runtime.retrieve", **base, **asked) for _ in range(times)][-1]
-
-    def collection(self):
-        self.policy("encryption")
-        return self.said("opensearchserverless.create_collection", name=NAME)
+        return [said(self, "bedrock-agent-runtime.retrieve", **base, **asked) for _ in range(times)][-1]
 
 
 @pytest.fixture
@@ -95,7 +84,7 @@ MET = {  # by number: how it is met, what is said with the rule, and what withou
     8: (lambda aws: aws.asks(1, "SEMANTIC"), "'retrievalResults': []", "'text': "),
     9: (lambda aws: str(aws.ingested()[1]), "'numberOfDocumentsFailed': 0", "'numberOfDocumentsFailed': 1"),
     10: (lambda aws: aws.base_on_vectors(), "cannot assume role", "CREATING"),
-    11: (lambda aws: aws.collection(), "iam:CreateServiceLinkedRole", "CREATING"),
+    11: (lambda aws: aws.makes("encryption policy", "collection"), "iam:CreateServiceLinkedRole", "CREATING"),
 }
 
 
@@ -114,19 +103,19 @@ def test_a_state_is_seen_as_often_as_polls_says_and_a_collection_goes_only_when_
         return aws("opensearchserverless.batch_get_collection", **{key: [value]})["collectionDetails"]
 
     aws.account.polls = polls
-    assert "encryption" in aws.said("opensearchserverless.create_collection", name=NAME)
-    aws.collection()
+    assert "encryption" in aws.makes("collection")
+    aws.makes("encryption policy", "collection")
     (number,) = aws.account.serverless.collections
-    assert "Conflict" in aws.said("opensearchserverless.delete_collection", id=number)
+    assert "Conflict" in said(aws, "opensearchserverless.delete_collection", id=number)
     assert [looks("names", NAME)[0]["status"] for _ in range(4)] == ["CREATING"] * polls + ["ACTIVE"] * (4 - polls)
-    assert "Conflict" in aws.collection()
+    assert "Conflict" in aws.makes("collection")
     aws("opensearchserverless.delete_collection", id=number)
     assert [len(looks("ids", number)) for _ in range(4)] == [1] * polls + [0] * (4 - polls)
-    assert "NotFound" in aws.said("opensearchserverless.delete_collection", id=number)
+    assert "NotFound" in said(aws, "opensearchserverless.delete_collection", id=number)
 
 
 def test_a_knowledge_base_needs_a_role_a_policy_and_an_index_that_fit(aws):
-    aws.collection()
+    aws.makes("role", "encryption policy", "collection", "network policy")
     ((number, found),) = aws.account.serverless.collections.items()
     found.look(), found.look()
     store = {"collectionArn": found.details["arn"], "vectorIndexName": INDEX, "fieldMapping": FIELDS}
@@ -136,14 +125,13 @@ def test_a_knowledge_base_needs_a_role_a_policy_and_an_index_that_fit(aws):
         vector = {"type": "knn_vector", "dimension": 1024, "method": {"engine": "faiss"}, **field}
         aws.account.serverless.indexes[number][INDEX] = {"mappings": {"properties": {"vector": vector}}}
 
-    aws.role(service="ec2.amazonaws.com")
-    assert "unable to assume the given role" in aws.base(storage)
-    aws("iam.delete_role", RoleName=NAMES.role)
-    aws.role()
-    aws.policy("network")
+    right = json.dumps(document("role-trust", account="1", region="us-east-1"))
+    for trust in (right.replace("bedrock.amazonaws", "ec2.amazonaws"), right):
+        aws("iam.update_assume_role_policy", RoleName=NAMES.role, PolicyDocument=trust)
+        assert ("unable to assume the given role" in aws.base(storage)) == (trust != right)
     assert "[security_exception] 403" in aws.base(storage)
     aws.account.forbidden = 2
-    aws.policy("data")
+    aws.makes("data policy")
     assert ["403" in aws.base(storage) for _ in range(2)] == [True, True]  # a new policy takes a while to be known
     assert "no such index [letters]" in aws.base(storage)
     for mistake in ({"dimension": 512}, {"method": {"engine": "nmslib"}}, {"type": "text"}):
@@ -166,4 +154,4 @@ def test_a_knowledge_base_needs_a_role_a_policy_and_an_index_that_fit(aws):
     ],
 )
 def test_what_boto3_lets_through_and_the_service_does_not_is_refused(aws, call, params):
-    assert aws.said(call, **params).startswith("ValidationException")
+    assert said(aws, call, **params).startswith("ValidationException")

@@ -40,12 +40,6 @@ ACTIONS = {
     "s3vectors.CreateVectorBucket": ["s3vectors:CreateVectorBucket", "s3vectors:TagResource"],
     "bedrock-agent.CreateKnowledgeBase": ["bedrock:CreateKnowledgeBase", "bedrock:TagResource", "iam:PassRole"],
 }
-PREFIXES = {
-    "bedrock-runtime": "bedrock",
-    "bedrock-agent": "bedrock",
-    "bedrock-agent-runtime": "bedrock",
-    "opensearchserverless": "aoss",
-}
 # Never in a recording: asked only live, by 00_setup_check and section 12 of 05, or by a call that a build cut half-way
 # needs.
 LIVE_ONLY = {
@@ -61,12 +55,9 @@ LIVE_ONLY = {
 
 def actions_of(call):
     """The IAM actions that a recorded call needs."""
-    if call in ACTIONS:
-        return ACTIONS[call]
     service, _, operation = call.partition(".")
-    if service == "opensearch":
-        return ["aoss:APIAccessAll"]
-    return [f"{PREFIXES.get(service, service)}:{operation}"]
+    prefix = "aoss" if service == "opensearchserverless" else service.partition("-")[0]
+    return ACTIONS.get(call, ["aoss:APIAccessAll"] if service == "opensearch" else [f"{prefix}:{operation}"])
 
 
 def statements(name):
@@ -111,8 +102,13 @@ def facts(action):
     if action.lower() not in map(str.lower, get_actions_for_service(service)):
         return None
     rows = get_action_data(service, short)[service]
-    forms = [re.sub(r"\$\{\w+\}", "*", row["resource_arn_format"]) for row in rows]
-    return Facts(rows[0]["access_level"], forms, {key for row in rows for key in row["condition_keys"]})
+    forms = [as_pattern(row["resource_arn_format"]) for row in rows]
+    keys = {as_pattern(key) for row in rows for key in row["condition_keys"]}
+    return Facts(rows[0]["access_level"], forms, keys)
+
+
+def as_pattern(text):
+    return re.sub(r"\$\{\w+\}", "*", text)
 
 
 def conditions(statement):
@@ -135,8 +131,7 @@ def lint(policy):
                     yield f"{action}: give its resources instead of *"
                 if resource != "*" and not any(overlap(resource, pattern) for pattern in patterns):
                     yield f"{action}: {resource} is no resource of it"
-            allowed = [re.sub(r"\$\{\w+\}", "*", key) for key in known.keys]
-            allowed += ["aws:ResourceAccount", "iam:PassedToService"]
+            allowed = {*known.keys, "aws:ResourceAccount", "iam:PassedToService"}
             for key in conditions(statement):
                 if not any(fnmatchcase(key, pattern) for pattern in allowed):
                     yield f"{action}: it has no condition {key}"

@@ -22,22 +22,23 @@ _TOO_NEW = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 Answer = TypeVar("Answer")
-Look = Callable[[], tuple[bool, str]]  # whether it is done, and what to print
 
 
-def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ()) -> None:
-    """Print what `look` says as it changes, until it is done; `WorkshopError` with the last of `why` after `looks`."""
+def until(
+    name: str, look: Callable[[], tuple[Answer | None, str]], looks: int = LOOKS, why: Sequence[object] = ()
+) -> Answer:
+    """The first true answer of `look`, which also says what to print; `WorkshopError` with the last of `why`."""
     name, said = say(name), ""
     for number in range(1, looks + 1):
-        done, now = look()
+        answer, now = look()
         if now != said:
             print(f" → {now}" if said else f"{name}: {now}", end="", flush=True)
         elif said and number % 6 == 0:  # half a minute
             print(".", end="", flush=True)
         said = now
-        if done:
+        if answer:
             print()
-            return
+            return answer
         replay.active().sleep(EVERY)
     told = [say("{name}: nothing has changed for {minutes:.0f} minutes.", name=name, minutes=looks * EVERY / 60)]
     told += [say("The service says: {reason}", reason=why[-1])] if why else []
@@ -48,11 +49,10 @@ def until(name: str, look: Look, looks: int = LOOKS, why: Sequence[object] = ())
 
 def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str]) -> dict[str, Any]:
     """What `look`, a get call, shows once its state is `done`; `WorkshopError` for a state not in `going_on`."""
-    found: dict[str, Any] = {}
 
-    def state() -> tuple[bool, str]:
+    def state() -> tuple[dict[str, Any] | None, str]:
         detail = next(value for key, value in look().items() if key != "ResponseMetadata")
-        found.update(detail[0] if isinstance(detail, list) else detail)
+        found: dict[str, Any] = detail[0] if isinstance(detail, list) else detail
         now: str = found["status"]
         if now != done and now not in going_on:
             why = "; ".join([*found.get("failureReasons", []), found.get("failureMessage", "")]).strip("; ")
@@ -64,9 +64,9 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
                 done=done,
                 why=why or say("no reason"),
             )
-        return now == done, now
+        return found if now == done else None, now
 
-    until(name, state)
+    found = until(name, state)
     for reason in found.get("failureReasons", []):  # done, and still not all of it: documents failed or were ignored
         print(reason)
     return found
@@ -76,29 +76,25 @@ def when_allowed(name: str, call: Callable[[], Answer]) -> Answer:
     """`call()`, tried again while the error says that role, policies or index are too new; others pass."""
     from opensearchpy.exceptions import AuthorizationException
 
-    answers: list[Answer] = []
     refusals: list[Exception] = []
 
-    def attempt() -> tuple[bool, str]:
+    def attempt() -> tuple[list[Answer] | None, str]:
         try:
-            answers.append(call())
+            return [call()], say("allowed")
         except (ClientError, AuthorizationException) as error:
             if isinstance(error, ClientError) and not _TOO_NEW.search(str(error)):
                 raise
             refusals.append(error)
-        return bool(answers), say("allowed") if answers else say("waiting for policies to spread")
+        return None, say("waiting for policies to spread")
 
-    until(name, attempt, SPREAD, refusals)
-    return answers[0]
+    return until(name, attempt, SPREAD, refusals)[0]
 
 
-def until_some(name: str, ask: Callable[[], Sequence[Answer]]) -> list[Answer]:
+def until_some(name: str, ask: Callable[[], Sequence[Answer]]) -> Sequence[Answer]:
     """The first answer of `ask` that is not empty: after an ingestion it takes up to minutes to be found."""
-    found: list[Answer] = []
 
-    def look() -> tuple[bool, str]:
-        found[:] = ask()
-        return bool(found), say("{count} found", count=len(found)) if found else say("nothing found yet")
+    def look() -> tuple[Sequence[Answer], str]:
+        found = ask()
+        return found, say("{count} found", count=len(found)) if found else say("nothing found yet")
 
-    until(name, look, 2 * SPREAD)
-    return found
+    return until(name, look, 2 * SPREAD)

@@ -8,10 +8,9 @@
 recordings or an object that keeps state takes the place of a script.
 """
 
-from tests.loopback.answers import Answer, NoAnswer, Raw, ServiceError, Source, first_of
+from tests.loopback.answers import ServiceError
 from tests.loopback.faults import On
-from tests.loopback.replies import Reply
-from tests.loopback.script import Script
+from tests.loopback.replies import Reply, Script
 from tests.loopback.service import Service
 
-__all__ = ["Answer", "NoAnswer", "On", "Raw", "Reply", "Script", "Service", "ServiceError", "Source", "first_of"]
+__all__ = ["On", "Reply", "Script", "Service", "ServiceError"]

@@ -1,27 +1,25 @@
 """What an answer is, and who gives it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+from werkzeug.wrappers import Response
 
 Params = dict[str, Any]
 Result = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(Response):
     """A response that goes out as it is, for what no service model describes."""
 
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    default_mimetype = "application/json"
 
 
 Answer = Result | Raw
 """A result as boto3 returns it, or a raw response.
 
 In a result, events are an iterable of `{name: members}` under the member that boto3 gives the stream in
-(exceptions are events too), and a blob may be a JSON value, which is sent as its text.
+(exceptions are events too).
 """
 
 Source = Callable[[str, str, Params], Answer]
@@ -40,27 +38,5 @@ class ServiceError(Exception):
         self.code, self.status, self.message = code, status, message
 
 
-class NoAnswer(ServiceError):
-    """The source has no answer to this call; `first_of` then asks the next source."""
-
-    def __init__(self, message: str):
-        """Status 501 stands for no fault of the real service and is not retried by botocore."""
-        super().__init__("LoopbackNoAnswer", 501, message)
-
-
-class Dropped(Exception):
+class Dropped(ConnectionError):
     """The connection ends here, without another byte."""
-
-
-def first_of(*sources: Source) -> Source:
-    """A source that asks each source in turn until one does not raise `NoAnswer`."""
-
-    def answer(service: str, operation: str, params: Params) -> Answer:
-        for source in sources[:-1]:
-            try:
-                return source(service, operation, params)
-            except NoAnswer:
-                continue
-        return sources[-1](service, operation, params)
-
-    return answer

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.loopback.answers import Answer, Dropped, Params, Raw, ServiceError
 from tests.loopback.replies import Event, changed
@@ -42,7 +41,6 @@ class Call:
 
 Proceed = Callable[[], Answer]
 Fault = Callable[[Call, random.Random, Proceed], Answer]
-Seconds = float | Callable[[random.Random], float]
 
 
 @dataclass(frozen=True)
@@ -106,38 +104,27 @@ def quota(rate: float, burst: float) -> Fault:
     return fault
 
 
-def slow(before: Seconds = 0.0, between: Seconds = 0.0) -> Fault:
-    """Seconds before the answer, and before each event of a stream: fixed, or drawn anew each time."""
+def slow(before: float = 0.0, between: float = 0.0) -> Fault:
+    """Seconds before the answer, and before each event of a stream."""
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
-        def pause(seconds: Seconds) -> None:
-            call.wait(seconds(rng) if callable(seconds) else seconds)
-
         def spaced(events: Iterable[Event]) -> Iterator[Event]:
             for event in events:
-                pause(between)
+                call.wait(between)
                 yield event
 
-        pause(before)
+        call.wait(before)
         return _with_events(call, proceed(), spaced) if between else proceed()
 
     return fault
 
 
-def dropped() -> Fault:
-    """The connection ends before the answer; the answer's source is not asked."""
+def dropped(done: bool = False) -> Fault:
+    """The connection ends before the answer; the answer's source is asked only if what is asked is `done`."""
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
-        raise Dropped
-
-    return fault
-
-
-def lost() -> Fault:
-    """The service does what it is asked, and the connection ends before the answer."""
-
-    def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
-        proceed()
+        if done:
+            proceed()
         raise Dropped
 
     return fault
@@ -163,25 +150,18 @@ def garbled(body: str = "<html>Bad gateway</html>") -> Fault:
 
 def thinking(text: str = "Let me look at this first.") -> Fault:
     """A block of thinking before the answer's own blocks."""
-    return lambda call, rng, proceed: changed(call.operation, _result(proceed()), thinking=text)
+    return lambda call, rng, proceed: changed(call.operation, proceed(), thinking=text)
 
 
 def max_tokens(keep: int = 10) -> Fault:
     """The answer ends after `keep` characters of text, and says so; 0 leaves no text at all."""
-    return lambda call, rng, proceed: changed(call.operation, _result(proceed()), keep=keep)
+    return lambda call, rng, proceed: changed(call.operation, proceed(), keep=keep)
 
 
 def _with_events(call: Call, answer: Answer, change: Callable[[Iterable[Event]], Iterator[Event]]) -> Answer:
     if call.stream is None:
         return answer
-    result = _result(answer)
-    return {**result, call.stream: change(result[call.stream])}
-
-
-def _result(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, Raw):
-        raise ServiceError("LoopbackBadAnswer", 400, "this fault changes results; a raw answer has none")
-    return answer
+    return {**answer, call.stream: change(answer[call.stream])}
 
 
 class Faults:

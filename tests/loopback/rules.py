@@ -9,8 +9,10 @@ public sources disagree or none is first-hand: then the lessons must work either
 import json
 import re
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from typing import Any
 
 from tests.loopback.answers import Answer, Params, Raw, ServiceError
@@ -22,6 +24,7 @@ CACHE_MINIMUM = {"claude-sonnet-5-5": 512, "claude-sonnet-5": 1024, "claude-haik
 _PICTURE = 1500  # tokens of a picture, roughly
 _PAGE = "x-amz-bedrock-kb-document-page-number"
 _PROFILES = {"claude-sonnet-5-5": ("us", "eu", "global")}
+_NUMBERS = r'"(in|notIn)": {[^{}]*"value": \[[-\d]'  # in a filter
 _TALKS = "bedrock-runtime.Converse*|bedrock-runtime.InvokeModel*"
 
 
@@ -34,7 +37,8 @@ class Rule:
     says: str
     source: str
     refuses: Callable[[Params], Any] | None = None  # true: the request is answered with `error`
-    error: tuple[str, int, str] = ("ValidationException", 400, "")
+    error: str = ""
+    code: tuple[str, int] = ("ValidationException", 400)  # of the error, and its HTTP status
     changes: Callable[[str, Params, Answer], Answer] | None = None  # operation, parameters, answer
     without: Callable[[str, Params, Answer], Answer] | None = None
     sure: bool = True
@@ -51,29 +55,30 @@ class RuleBook:
         """All rules but those numbered in `off`."""
         self._off, self.met = frozenset(off), set[int]()
 
-    def holds(self, number: int) -> bool:
-        """Whether rule `number` is switched on; for sources that keep state and act on it themselves."""
-        return number not in self._off
-
     def meets(self, number: int) -> bool:
         """Whether rule `number` is switched on; it is met then. For sources that keep state and act on it."""
-        self.met |= {number} if self.holds(number) else set()
-        return self.holds(number)
+        self.met |= {number} - self._off
+        return number not in self._off
 
-    def apply(self, call: str, params: Params, proceed: Callable[[], Answer]) -> Answer:
-        """The answer to `call` under the rules; `ServiceError` where one refuses it."""
-        about = [rule for rule in RULES if rule.is_about(call)]
+    def apply(self, service: str, operation: str, params: Params, proceed: Callable[[], Answer]) -> Answer:
+        """The answer to a call under the rules; `ServiceError` where one refuses it."""
+        about = _about(f"{service}.{operation}")
         for rule in about:
-            if rule.refuses and self.holds(rule.number) and rule.refuses(params):
+            if rule.refuses and rule.number not in self._off and rule.refuses(params):
                 self.met.add(rule.number)
-                raise ServiceError(*rule.error)
+                raise ServiceError(*rule.code, rule.error)
         answer = proceed()
         for rule in about:
-            change = rule.changes if self.holds(rule.number) else rule.without
+            change = rule.changes if rule.number not in self._off else rule.without
             if change and not isinstance(answer, Raw):
                 self.met.add(rule.number)
-                answer = change(call.partition(".")[2], params, answer)
+                answer = change(operation, params, answer)
         return answer
+
+
+@cache
+def _about(call: str) -> list[Rule]:
+    return [rule for rule in RULES if rule.is_about(call)]
 
 
 def _alias(params: Params) -> str:
@@ -127,28 +132,12 @@ def _sets_sampling(params: Params) -> bool:
 
 def _pages(step: int) -> Callable[[str, Params, Answer], Answer]:
     def change(operation: str, params: Params, answer: Answer) -> Answer:
-        results = []
-        for result in answer["retrievalResults"]:
-            about = dict(result.get("metadata", {}))
-            if _PAGE in about:
-                about[_PAGE] = float(about[_PAGE] + step)
-            results.append({**result, "metadata": about})
+        results = deepcopy(answer["retrievalResults"])
+        for about in (result.get("metadata", {}) for result in results):
+            about |= {_PAGE: float(about[_PAGE] + step)} if _PAGE in about else {}
         return {**answer, "retrievalResults": results}
 
     return change
-
-
-def _compares_numbers(params: Params) -> bool:
-    def conditions(part: Any) -> Iterable[dict[str, Any]]:
-        for name, value in (part or {}).items():
-            if name in ("andAll", "orAll"):
-                for each in value:
-                    yield from conditions(each)
-            elif name in ("in", "notIn"):
-                yield value
-
-    search = params.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {})
-    return any(not isinstance(one, str) for each in conditions(search.get("filter")) for one in each["value"])
 
 
 def _is_not_offered(params: Params) -> bool:
@@ -169,19 +158,6 @@ def _cached(operation: str, params: Params, answer: Answer) -> Answer:
     return {**answer, "usage": usage}
 
 
-def _has_no_role(params: Params) -> bool:
-    return not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", params["roleArn"])
-
-
-def _reranks_where_it_is_not(params: Params) -> bool:
-    model = params["rerankingConfiguration"]["bedrockRerankingConfiguration"]["modelConfiguration"]["modelArn"]
-    return ":us-east-1:" in model and "/amazon." in model
-
-
-def _unknown_agreement(operation: str, params: Params, answer: Answer) -> Answer:
-    return {**answer, "agreementAvailability": {"status": "NOT_AVAILABLE"}}
-
-
 # What CreateKnowledgeBase says while role, policies or index are too new to be seen.
 INVALID = "The knowledge base storage configuration provided is invalid... "
 TOO_NEW = (
@@ -194,25 +170,19 @@ TOO_NEW = (
 )
 
 
-def error_of(number: int, **values: str) -> tuple[str, int, str]:
-    """Code, status and text of the refusal of rule `number`."""
-    code, status, text = next(rule.error for rule in RULES if rule.number == number)
-    return code, status, text.format_map(values)
-
-
 _PREFIX = "The model returned the following errors: "
 RULES = (
     Rule(
         1, _TALKS, "structured output is refused by Claude 5.x and Opus 4.7, 4.8",
         "anthropics/anthropic-sdk-python#1759, presenton/presenton#939, anomalyco/models.dev#1765",
         refuses=_asks_for_schema,
-        error=("ValidationException", 400, _PREFIX + "output_config.format: Extra inputs are not permitted"),
+        error=_PREFIX + "output_config.format: Extra inputs are not permitted",
     ),
     Rule(
         2, _TALKS, "a forced tool choice is refused by Opus 5.5 and Sonnet 5.5",
         "Anthropic's migration guide to Sonnet 5.5",
         refuses=_forces_a_tool,
-        error=("ValidationException", 400, _PREFIX + "tool_choice: forced tool use is not supported by this model"),
+        error=_PREFIX + "tool_choice: forced tool use is not supported by this model",
     ),
     Rule(
         3, _TALKS, "Claude 5.x thinks first; thinking counts against max tokens and may leave no text",
@@ -223,14 +193,14 @@ RULES = (
         4, _TALKS, "a turn whose text is blank is refused",
         "public issue threads",
         refuses=_is_blank,
-        error=("ValidationException", 400, "The text field in the ContentBlock object at messages.1.content.0 is "
-               "blank. Add text to the text field, and try again."),
+        error="The text field in the ContentBlock object at messages.1.content.0 is "
+              "blank. Add text to the text field, and try again.",
     ),
     Rule(
         5, _TALKS, "temperature, top_p and top_k are refused by Opus 4.7 and later and by 5.x",
         "Anthropic's migration guides",
         refuses=_sets_sampling,
-        error=("ValidationException", 400, _PREFIX + "`temperature` is not supported by this model"),
+        error=_PREFIX + "`temperature` is not supported by this model",
     ),
     Rule(
         6, "bedrock-agent-runtime.Retrieve", "pages count from 0 and are floats",
@@ -240,7 +210,7 @@ RULES = (
     Rule(
         7, "bedrock-agent-runtime.Retrieve", "HYBRID search is refused on S3 Vectors",
         "three public logs",
-        error=("ValidationException", 400, "HYBRID search type is not supported for search operation on index {index}"),
+        error="HYBRID search type is not supported for search operation on index {index}",
     ),
     Rule(
         8, "bedrock-agent-runtime.Retrieve", "after an ingestion job is COMPLETE the first answers may be empty",
@@ -257,33 +227,33 @@ RULES = (
     Rule(
         11, "opensearchserverless.CreateCollection", "the first collection of an account needs a service-linked role",
         "developer guide of OpenSearch Serverless, page Configuring permissions for collections",
-        error=("AccessDeniedException", 403, "User: {user} is not authorized to perform: iam:CreateServiceLinkedRole "
-               "on resource: {role} because no identity-based policy allows the iam:CreateServiceLinkedRole action"),
+        code=("AccessDeniedException", 403),
+        error="User: {user} is not authorized to perform: iam:CreateServiceLinkedRole "
+              "on resource: {role} because no identity-based policy allows the iam:CreateServiceLinkedRole action",
     ),
     Rule(
         13, "bedrock.CreateModelInvocationJob", "batch inference is not offered for Claude 5.x",
         "the models' cards; a public log of Sonnet 5",
         refuses=_thinks,
-        error=("ValidationException", 400, "Batch inference is not supported for the requested model"),
+        error="Batch inference is not supported for the requested model",
     ),
     Rule(
         19, "bedrock.CreateModelInvocationJob", "the role of a batch job is an ARN",
         "API reference of CreateModelInvocationJob",
-        refuses=_has_no_role,
-        error=("ValidationException", 400, "Value at 'roleArn' failed to satisfy constraint: pattern of an ARN"),
+        refuses=lambda params: not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", params["roleArn"]),
+        error="Value at 'roleArn' failed to satisfy constraint: pattern of an ARN",
     ),
     Rule(
         14, _TALKS, "Sonnet 5.5 has us., eu. and global. profiles only",
         "the model's card",
         refuses=_is_not_offered,
-        error=("ValidationException", 400, "The provided model identifier is invalid."),
+        error="The provided model identifier is invalid.",
     ),
     Rule(
         15, "bedrock-agent-runtime.Retrieve", "the filter `in` takes strings; numbers in it are unproven",
         "user guide, page kb-test-config",
-        refuses=_compares_numbers,
-        error=("ValidationException", 400, "The filter in takes a list of strings."),
-        sure=False,
+        refuses=lambda params: re.search(_NUMBERS, json.dumps(params.get("retrievalConfiguration"))),
+        error="The filter in takes a list of strings.", sure=False,
     ),
     Rule(
         16, "bedrock-runtime.Converse", "what is shorter than the model's minimum is not cached",
@@ -294,25 +264,25 @@ RULES = (
         17, "bedrock-runtime.CountTokens", "CountTokens is not offered for Sonnet 5.5 on bedrock-runtime",
         "the model's card",
         refuses=lambda params: _alias(params) == "claude-sonnet-5-5",
-        error=("ValidationException", 400, "The provided model doesn't support counting tokens."),
-        sure=False,
+        error="The provided model doesn't support counting tokens.", sure=False,
     ),
     Rule(
         18, "bedrock.GetFoundationModelAvailability", "there may be no agreement before a model's first call",
         "not first-hand",
-        changes=_unknown_agreement, sure=False,
+        changes=lambda operation, params, answer: answer | {"agreementAvailability": {"status": "NOT_AVAILABLE"}},
+        sure=False,
     ),
     Rule(
         20, "bedrock-agent-runtime.Rerank", "Amazon's reranking model is not offered in us-east-1, Cohere's is",
         "user guide, page rerank-supported",
-        refuses=_reranks_where_it_is_not,
-        error=("ValidationException", 400, "The provided model identifier is invalid."),
+        refuses=lambda params: re.search(r":us-east-1:.*/amazon\.", str(params["rerankingConfiguration"])),
+        error="The provided model identifier is invalid.",
     ),
     Rule(
         21, "bedrock-agent-runtime.RetrieveAndGenerate", "a question has at most 1,000 characters",
         "API reference of RetrieveAndGenerate",
         refuses=lambda params: len(params["input"]["text"]) > 1000,
-        error=("ValidationException", 400, "Value at 'input.text' failed to satisfy "
-               "constraint: Member must have length less than or equal to 1000"),
+        error="Value at 'input.text' failed to satisfy "
+              "constraint: Member must have length less than or equal to 1000",
     ),
 )  # fmt: skip

@@ -4,23 +4,24 @@ from dataclasses import dataclass, field
 
 from moto.core.utils import get_service_model
 
+from tests.loopback.account.beside import objects, trust
 from tests.loopback.account.parts import Part, Refusal, Resource, looked_at
 from tests.loopback.answers import Params, Result
 from tests.loopback.rules import INVALID, TOO_NEW
 
 _SIDECAR, _FORMATS = ".metadata.json", (".txt", ".md", ".html", ".doc", ".docx", ".csv", ".xls", ".xlsx", ".pdf")
 _MOST_FILTERABLE = 2048  # bytes of a vector's filterable metadata in S3 Vectors
+_IDS = {"bases": "knowledgeBaseId", "sources": "dataSourceId", "jobs": "ingestionJobId"}
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
 
 
 @dataclass
 class Agent(Part):
-    """Knowledge bases, data sources and jobs by id; what is indexed, by data source and object key."""
+    """Knowledge bases, data sources and jobs by id."""
 
     bases: dict[str, Resource] = field(default_factory=dict)
     sources: dict[str, Resource] = field(default_factory=dict)
     jobs: dict[str, Resource] = field(default_factory=dict)
-    _indexed: dict[str, dict[str, object]] = field(default_factory=dict)
     _unseen: int = 0  # answers that do not know the newest documents yet
 
     def left(self) -> dict[str, list[str]]:
@@ -30,75 +31,69 @@ class Agent(Part):
 
     def create_knowledge_base(self, params: Params) -> Result:
         account = self.account
-        self._refuse_taken(self.bases, params)
-        if account.not_ready and account.rules.meets(10):
-            raise Refusal("ValidationException", account.not_ready.pop(0))
-        if problem := self._problem(params):
+        self.is_free(params["name"], self.left()["knowledge bases"])
+        not_ready = account.not_ready.pop(0) if account.not_ready and account.rules.meets(10) else ""
+        if problem := not_ready or self._problem(params):
             raise Refusal("ValidationException", problem)
         number, now = account.new_id(), account.clock()
         arn = account.arn("bedrock", f"knowledge-base/{number}")
         base = Resource(**params, knowledgeBaseId=number, knowledgeBaseArn=arn, createdAt=now, updatedAt=now)
         reason = account.fails.get("knowledge base")
-
-        def on(status: str) -> None:
-            base.details |= {"failureReasons": [reason]} if reason else {}
-
-        base.goes("CREATING", "FAILED" if reason else "ACTIVE", polls=account.polls, on=on)
-        self.bases[number], account.tags[arn] = base, dict(params.get("tags", {}))
+        end, then = ("FAILED", {"failureReasons": [reason]}) if reason else ("ACTIVE", {})
+        base.goes("CREATING", end, polls=account.polls, on=lambda _: base.details.update(then))
+        self.bases[number] = base
+        self.tag(arn, params.get("tags", {}))
         return {"knowledgeBase": base.details}
 
     def get_knowledge_base(self, params: Params) -> Result:
-        self._base(params).look()
-        return {"knowledgeBase": self._base(params).details}
+        self._one("bases", params).look()
+        return {"knowledgeBase": self._one("bases", params).details}
 
     def list_knowledge_bases(self, params: Params) -> Result:
         items, more = self.page(looked_at(self.bases), params)
         return {"knowledgeBaseSummaries": items, **more}
 
     def delete_knowledge_base(self, params: Params) -> Result:
-        base, number = self._base(params), params["knowledgeBaseId"]
-        sources = self._of(self.sources, knowledgeBaseId=number)
-        self._refuse_busy(base, *sources.values())
+        base, number = self._one("bases", params), params["knowledgeBaseId"]
+        self._refuse_busy(base, *self._of(self.sources, knowledgeBaseId=number).values())
 
         def on(_: str) -> None:
             if reason := self.account.fails.get("delete knowledge base"):
                 base.details |= {"status": "DELETE_UNSUCCESSFUL", "failureReasons": [reason]}
                 return
-            for source in sources:
-                self._forget(source)
             del self.bases[number], self.account.tags[base.details["knowledgeBaseArn"]]
 
         base.goes("DELETING", "GONE", polls=self.account.polls, on=on)
         return base.details
 
     def create_data_source(self, params: Params) -> Result:
-        self._refuse_busy(self._base(params))
-        self._refuse_taken(self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"]), params)
+        self._refuse_busy(self._one("bases", params))
+        mine = self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"])
+        self.is_free(params["name"], [source.details["name"] for source in mine.values()])
         now, number = self.account.clock(), self.account.new_id()
         more = {"dataSourceId": number, "status": "AVAILABLE", "createdAt": now, "updatedAt": now}
         self.sources[number] = Resource(**{"dataDeletionPolicy": "DELETE", **params}, **more)
         return {"dataSource": self.sources[number].details}
 
     def list_data_sources(self, params: Params) -> Result:
-        self._base(params)
+        self._one("bases", params)
         looked_at(self.sources)
         mine = self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"])
         items, more = self.page([source.details for source in mine.values()], params)
         return {"dataSourceSummaries": items, **more}
 
     def delete_data_source(self, params: Params) -> Result:
-        source = self._source(params)
+        source = self._one("sources", params)
         self._refuse_busy(source)
         number = params["dataSourceId"]
         source.goes("DELETING", "GONE", polls=self.account.polls, on=lambda _: self._forget(number))
         return source.details
 
     def start_ingestion_job(self, params: Params) -> Result:
-        source, base, account = self._source(params), self._base(params), self.account
+        source, base, account = self._one("sources", params), self._one("bases", params), self.account
         self._refuse_busy(base, source)
-        number, now = account.new_id(), account.clock()
-        members = get_service_model("bedrock-agent").shape_for("IngestionJobStatistics").members
-        counts = dict.fromkeys(members, 0)
+        number, now, model = account.new_id(), account.clock(), get_service_model("bedrock-agent")
+        counts = dict.fromkeys(model.shape_for("IngestionJobStatistics").members, 0)
         job = Resource(**params, ingestionJobId=number, statistics=counts, startedAt=now, updatedAt=now)
 
         def on(status: str) -> None:
@@ -115,23 +110,22 @@ class Agent(Part):
         return {"ingestionJob": job.details}
 
     def get_ingestion_job(self, params: Params) -> Result:
-        return {"ingestionJob": self._job(params).look()}
+        return {"ingestionJob": self._one("jobs", params).look()}
 
     def stop_ingestion_job(self, params: Params) -> Result:
-        job = self._job(params)
+        job = self._one("jobs", params)
         if job.details["status"] not in _RUNNING[:2]:
             raise Refusal("ConflictException", f"The job is {job.details['status']} and cannot be stopped.")
         job.goes("STOPPING", "STOPPED", polls=self.account.polls)
         return {"ingestionJob": job.details}
 
     def list_ingestion_jobs(self, params: Params) -> Result:
-        self._source(params)
-        mine = looked_at(self._of(self.jobs, dataSourceId=params["dataSourceId"]))
-        items, more = self.page(mine[::-1], params)  # the newest first, as the default order is
+        mine = self._of(self.jobs, dataSourceId=self._one("sources", params).details["dataSourceId"])
+        items, more = self.page(looked_at(mine)[::-1], params)  # the newest first, as the default order is
         return {"ingestionJobSummaries": items, **more}
 
     def retrieve(self, params: Params) -> Result:
-        base, number = self._base(params), params["knowledgeBaseId"]
+        base, number = self._one("bases", params), params["knowledgeBaseId"]
         self._refuse_busy(base)
         search = params.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {})
         hybrid, index = search.get("overrideSearchType") == "HYBRID", self._vector_index(base.details)
@@ -143,29 +137,16 @@ class Agent(Part):
             done = False
         return self.account.retrieve(params) if done else {"retrievalResults": []}
 
-    def _base(self, params: Params) -> Resource:
-        return self.found(self.bases, params["knowledgeBaseId"], "Knowledge base with id {} does not exist.")
-
-    def _source(self, params: Params) -> Resource:
-        mine = self._of(self.sources, knowledgeBaseId=self._base(params).details["knowledgeBaseId"])
-        return self.found(mine, params["dataSourceId"], "Data source with id {} does not exist.")
-
-    def _job(self, params: Params) -> Resource:
-        self._source(params)
-        mine = self._of(self.jobs, dataSourceId=params["dataSourceId"])
-        return self.found(mine, params["ingestionJobId"], "Ingestion job with id {} does not exist.")
+    def _one(self, kind: str, params: Params) -> Resource:
+        """What is meant of "bases", "sources" or "jobs"."""
+        return self.found(getattr(self, kind), params[_IDS[kind]], f"{_IDS[kind]} {{}} does not exist.")
 
     def _of(self, store: dict[str, Resource], **wanted: str) -> dict[str, Resource]:
         return {number: one for number, one in store.items() if wanted.items() <= one.details.items()}
 
     def _forget(self, source: str) -> None:
         self.sources.pop(source, None)
-        self._indexed.pop(source, None)
         self.jobs = {number: job for number, job in self.jobs.items() if job.details["dataSourceId"] != source}
-
-    def _refuse_taken(self, store: dict[str, Resource], params: Params) -> None:
-        if self._of(store, name=params["name"]):
-            raise Refusal("ConflictException", f"One with name {params['name']} already exists.")
 
     def _refuse_busy(self, *resources: Resource) -> None:
         for details in (resource.details for resource in resources):
@@ -176,11 +157,11 @@ class Agent(Part):
     def _vector_index(self, base: Params) -> Result | None:
         """The index in S3 Vectors that the knowledge base stands on, if that is its store."""
         settings = base["storageConfiguration"].get("s3VectorsConfiguration", {})
-        return self.account.vectors.indexes.get(settings.get("indexArn"))
+        return self.account.vectors.held.get(settings.get("indexArn"))
 
     def _problem(self, base: Params) -> str:
         """Why role, policies or index do not let the knowledge base work, or nothing."""
-        if "bedrock.amazonaws.com" not in self.account.trust(base["roleArn"]):
+        if "bedrock.amazonaws.com" not in trust(base["roleArn"]):
             return TOO_NEW[0]
         storage, serverless = base["storageConfiguration"], self.account.serverless
         if storage["type"] == "S3_VECTORS":
@@ -209,25 +190,20 @@ class Agent(Part):
         return "" if has == wanted else text
 
     def _ingest(self, job: Result, source: Result, base: Result) -> None:
-        """Compare the bucket with what is indexed, as an incremental sync does."""
-        place = source["dataSourceConfiguration"]["s3Configuration"]["bucketArn"]
-        bucket = place.removeprefix("arn:aws:s3:::")
-        objects = self.account.objects(bucket)
-        self._unseen = self.account.empty
-        known, failed = self._indexed.setdefault(source["dataSourceId"], {}), dict[str, list[str]]()
-        counts, files = job["statistics"], {key: it for key, it in objects.items() if not key.endswith(_SIDECAR)}
+        """Index what is in the bucket; here each job finds it new."""
+        bucket = source["dataSourceConfiguration"]["s3Configuration"]["bucketArn"].removeprefix("arn:aws:s3:::")
+        sizes, failed, counts = objects(bucket), dict[str, list[str]](), job["statistics"]
+        files = [key for key in sizes if not key.endswith(_SIDECAR)]
         counts["numberOfDocumentsScanned"] = len(files)
-        counts["numberOfMetadataDocumentsScanned"] = len(objects) - len(files)
-        for key, (tag, size) in files.items():
-            now, before = (tag, objects.get(key + _SIDECAR)), known.pop(key, None)
+        counts["numberOfMetadataDocumentsScanned"] = len(sizes) - len(files)
+        self._unseen = self.account.empty
+        for key in files:
             bad = self.account.bad_documents.get(key)
-            if now != before and (reason := bad or self._ignored(key, size, base)):
+            if reason := bad or self._ignored(key, sizes[key], base):
                 failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")
-                counts["numberOfDocumentsFailed"] += bool(bad) or not self.account.rules.meets(9)
-                continue
-            known[key] = now
-            if now != before:
-                counts[f"numberOf{'Modified' if before else 'New'}DocumentsIndexed"] += 1
+            new = not reason
+            counts["numberOfNewDocumentsIndexed"] += new
+            counts["numberOfDocumentsFailed"] += bool(bad) or not (new or self.account.rules.meets(9))
         if failed:
             job["failureReasons"] = [
                 f"Encountered error: Ignored {len(uris)} files as {reason}. [Files: {', '.join(uris)}]. "

@@ -1,23 +1,26 @@
 """What the services of the account share: refusals, resources whose state takes time, pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tests.loopback.answers import Params, Result
+from tests.loopback.answers import Params, Result, ServiceError
 
 
-class Refusal(Exception):
-    """An error of the service, `code` as in botocore's `ClientError`; its HTTP status stands in the service's model."""
+class Refusal(ServiceError):
+    """An error of the service; its HTTP status stands in the service's model, where `Account` finds it."""
 
     def __init__(self, code: str, message: str):
         """Both go out as they are."""
-        self.code, self.message = code, message
+        super().__init__(code, 400, message)
 
 
 @dataclass
 class Part:
-    """Operations of one service: methods with botocore's names in snake case, from parameters to result."""
+    """Operations of one service: methods with botocore's names in snake case, from parameters to result.
+
+    A result may have more than the operation's output shape, and tags are always a mapping: `Account` fits both.
+    """
 
     account: Any  # has the knobs, the tags, and the other parts
     missing: ClassVar = "ResourceNotFoundException"  # the code for what is not there
@@ -28,8 +31,18 @@ class Part:
             raise Refusal(self.missing, text.format(key))
         return store[key]
 
+    def is_free(self, name: str, taken: Container[str]) -> None:
+        """Refuse a name that is taken."""
+        if name in taken:
+            raise Refusal("ConflictException", f"One with name {name} already exists.")
+
+    def tag(self, arn: str, tags: Any) -> None:
+        """Keep the tags of a new resource; some services take them as a list."""
+        self.account.tags[arn] = tags if isinstance(tags, dict) else {tag["key"]: tag["value"] for tag in tags}
+
     def list_tags_for_resource(self, params: Params) -> Result:
-        return {"tags": self.found(self.account.tags, params["resourceArn"], "Resource {} could not be found.")}
+        (arn,) = params.values()
+        return {"tags": self.found(self.account.tags, arn, "Resource {} could not be found.")}
 
     def page(self, items: list[Any], params: Params) -> tuple[list[Any], Result]:
         """The items that `nextToken` and `maxResults` ask for, and the token of the next page."""

@@ -1,6 +1,7 @@
 """The account beside moto's S3, IAM and STS, for this process and for the processes that it starts."""
 
 import contextlib
+import io
 import os
 import re
 import threading
@@ -11,16 +12,15 @@ from typing import Any
 
 import boto3
 from moto.core.request import Request
-from moto.iam.models import iam_backends
 from moto.moto_api._internal import mock_random
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import s3_backends
-from werkzeug.test import Client
 
 from helpers.replay.index import open_index
 from helpers.settings import ROOT, settings
 from tests.loopback.account import Account
+from tests.loopback.account.beside import iam, linked, s3
 from tests.loopback.answers import Raw, ServiceError
 from tests.loopback.faults import On
 from tests.loopback.rules import RuleBook
@@ -28,6 +28,7 @@ from tests.loopback.service import Service
 
 BOUNDARY = "claude-workshop-boundary"  # which an administrator made
 OTHERS = "999988887777"  # the account of somebody else
+_moto = DomainDispatcherApplication(create_backend_app)
 _ONE = threading.Lock()  # moto takes one request at a time
 
 
@@ -46,7 +47,6 @@ class Together:
             "AWS_ACCESS_KEY_ID": self.key[0],
             "AWS_SECRET_ACCESS_KEY": self.key[1],
             "AWS_REGION": self.account.region,
-            "AWS_DEFAULT_REGION": self.account.region,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -59,10 +59,9 @@ class Together:
 
     def left(self) -> dict[str, list[str]]:
         """All that is still held, by kind; empty when nothing is. No call is made for it."""
-        iam = _iam()
         held = {
-            "buckets": list(_s3().buckets),
-            "roles": [role.name for role in iam.get_roles() if role.path == "/"],  # no service-linked one
+            "buckets": list(s3().buckets),
+            "roles": [role.name for role in iam().get_roles() if role.path == "/"],  # no service-linked one
             "policies": [name for name in _policies().values() if name != BOUNDARY],
         }
         return self.account.left() | {kind: sorted(names) for kind, names in held.items() if names}
@@ -84,39 +83,15 @@ def together(account: Account, *faults: On, off: Iterable[int] = (), edition: st
     moto_api_backend.reset()
     mock_random.seed(1)
     text = (ROOT / "data/policies/boundary.json").read_text(encoding="utf-8")
-    _iam().create_policy("", "/", text, BOUNDARY, [])
+    iam().create_policy("", "/", text, BOUNDARY, [])
     account.rules = RuleBook(off)
     with Service(account, *faults, rules=account.rules, moto=asked) as service:
-        account.caller = _iam().create_user("us-east-1", "learner").arn
-        key = _iam().create_access_key("learner")
-        account.endpoint, account.objects, account.trust, account.linked = service.url, objects, trust, linked
+        account.caller = iam().create_user("us-east-1", "learner").arn
+        key = iam().create_access_key("learner")
+        account.endpoint = service.url
         account.retrieve = open_index(settings().letters_dir / edition).retrieve
         yield Together(account, service, (key.access_key_id, key.secret_access_key))
     os.environ.pop("MOTO_ACCOUNT_ID")
-
-
-def _s3() -> Any:
-    return s3_backends[Account.account_id]["aws"]
-
-
-def _iam() -> Any:
-    return iam_backends[Account.account_id]["aws"]
-
-
-def objects(bucket: str) -> dict[str, tuple[str, int]]:
-    """ETag and size of each object of a bucket by key."""
-    keys = _s3().list_objects(_s3().buckets[bucket], None, None, None, None)[0] if bucket in _s3().buckets else ()
-    return {key.name: (key.etag, key.size) for key in sorted(keys, key=lambda key: str(key.name))}
-
-
-def trust(role: str) -> str:
-    """The trust policy of the role with this ARN, empty without it."""
-    return next((str(one.assume_role_policy_document) for one in _iam().get_roles() if one.arn == role), "")
-
-
-def linked() -> bool:
-    """Whether the service-linked role of OpenSearch Serverless is there."""
-    return any("observability.aoss.amazonaws.com" in role.path for role in _iam().get_roles())
 
 
 def take_bucket(name: str) -> None:
@@ -125,7 +100,7 @@ def take_bucket(name: str) -> None:
 
 
 def _policies() -> dict[str, str]:
-    found = _iam().list_policies(None, 1000, False, "/", "Local")[0]
+    found = iam().list_policies(None, 1000, False, "/", "Local")[0]
     return {policy.arn: policy.name for policy in found}
 
 
@@ -133,20 +108,14 @@ def asked(operation: str, params: dict[str, Any], request: Request) -> Raw:
     """The answer of moto to a request to S3, IAM or STS, corrected where it differs from the service's."""
     _check(operation, params)
     with _ONE:
-        sent = {"method": request.method, "headers": list(request.headers), "data": request.get_data()}
-        got = _moto().open(request.raw_url, **sent)
-    text = got.data
-    if operation == "CreateBucket" and got.status_code == 200:  # moto gives it no tags
+        again = request.environ | {"wsgi.input": io.BytesIO(request.get_data())}
+        answer = Raw.from_app(_moto, again, buffered=True)
+    if operation == "CreateBucket" and answer.status_code == 200:  # moto gives it no tags
         tags = params.get("CreateBucketConfiguration", {}).get("Tags", [])
-        _s3().put_bucket_tagging(params["Bucket"], {tag["Key"]: tag["Value"] for tag in tags})
+        s3().put_bucket_tagging(params["Bucket"], {tag["Key"]: tag["Value"] for tag in tags})
     if operation == "ListBuckets":  # moto leaves the regions out
-        text = re.sub(rb"<Bucket><Name>(.*?)</Name>", _with_region, text)
-    return Raw(text, got.status_code, {n: v for n, v in got.headers.items() if n.lower() != "content-length"})
-
-
-@lru_cache
-def _moto() -> Client:
-    return Client(DomainDispatcherApplication(create_backend_app))
+        answer.data = re.sub(rb"<Bucket><Name>(.*?)</Name>", _with_region, answer.data)
+    return answer
 
 
 def _check(operation: str, params: dict[str, Any]) -> None:
@@ -160,5 +129,5 @@ def _check(operation: str, params: dict[str, Any]) -> None:
 
 
 def _with_region(found: re.Match[bytes]) -> bytes:
-    region = _s3().buckets[found[1].decode()].region_name
+    region = s3().buckets[found[1].decode()].region_name
     return b"%b<BucketRegion>%b</BucketRegion>" % (found[0], region.encode())
