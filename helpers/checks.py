@@ -29,7 +29,7 @@ def offline() -> list[Row]:
         Row("Python", say("3.11 or newer")),  # no older one gets as far as this: `make setup` and the imports refuse it
         Row(N_("packages"), *_packages()),
         Row(N_("documents"), *_documents()),
-        Row(N_("mode"), f"{settings().mode}: {what[settings().mode]}"),
+        Row(N_("mode"), say("{what}: {found}", what=settings().mode, found=what[settings().mode])),
     ]
 
 
@@ -128,4 +128,6 @@ def _access() -> tuple[str, str]:
 def _knowledge_base() -> tuple[str, str]:
     found = clients.client("bedrock-agent").get_knowledge_base(knowledgeBaseId=retrieval.knowledge_base_id())
     name, state = found["knowledgeBase"]["name"], found["knowledgeBase"]["status"]
-    return f"{name}: {state.lower()}", "" if state == "ACTIVE" else say("wait, or look at it in the Bedrock console")
+    return say("{what}: {found}", what=name, found=state.lower()), "" if state == "ACTIVE" else say(
+        "wait, or look at it in the Bedrock console"
+    )

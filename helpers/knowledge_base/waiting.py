@@ -32,7 +32,7 @@ def until(
     for number in range(1, looks + 1):
         answer, now = look()
         if now != said:
-            print(f" → {now}" if said else f"{name}: {now}", end="", flush=True)
+            print(f" → {now}" if said else say("{what}: {found}", what=name, found=now), end="", flush=True)
         elif said and number % 6 == 0:  # half a minute
             print(".", end="", flush=True)
         said = now

@@ -109,7 +109,7 @@ class Workshop:
         made = made if isinstance(made, str) else self.names.common
         if kind == "knowledge base":
             write(self._state.model_copy(update={"knowledge_base_id": made}))  # the next lessons ask it
-        print(f"{say(kind)}:", say("there already") if one else say("created"))
+        print(say("{what}: {found}", what=say(kind), found=say("there already") if one else say("created")))
         return made
 
     def _own(self, kind: str) -> Thing | None:
@@ -140,7 +140,8 @@ class Workshop:
             if one and one.owner == self.names.id:
                 self._remove(one)
             else:
-                print(f"{say(kind)}:", one.state if one and one.owner == UNKNOWN else say("none"))
+                told = one.state if one and one.owner == UNKNOWN else say("none")
+                print(say("{what}: {found}", what=say(kind), found=told))
 
     def _remove(self, first: Thing) -> None:
         tried: list[object] = []
