@@ -242,6 +242,16 @@ def test_control_jupyterlab_that_may_ask_about_news_asks(jupyter):
     page.close()
 
 
+def test_a_numbered_list_that_is_parted_counts_on(browser, tmp_path):
+    text = "# Many\n\n" + "".join(f"{number}. Item\n" for number in range(3, 40))
+    page = browser.new_page()
+    page.goto(deck_of(small(tmp_path / "list.ipynb", nbformat.v4.new_markdown_cell(text)), tmp_path).as_uri())
+    page.wait_for_function("() => window.Reveal?.isReady()", timeout=MINUTES)
+    lists = page.evaluate("[...document.querySelectorAll('ol')].map(list => [...list.children].map(li => li.value))")
+    assert len(lists) > 1 and [number for each in lists for number in each] == [*range(3, 40)]
+    page.close()
+
+
 def test_control_an_overflowing_slide_and_a_picture_from_elsewhere_are_noticed(browser, tmp_path):
     prose = "# Far too much\n\n![](http://workshop.invalid/a.png)\n\n" + "word " * 700  # a paragraph is not cut
     path = small(tmp_path / "long.ipynb", nbformat.v4.new_markdown_cell(prose))

@@ -6,10 +6,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from helpers.language import WorkshopError
 from tools import slides
 
+GAP = slides.CUT["zh"]
+
 
 def made(*cells, **notes):
     """The cells of the deck of a notebook with these cells after a set-up cell, and their slide types."""
-    deck = slides.slides(new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("set up"), *cells]), notes)
+    deck = slides.slides(new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("set up"), *cells]), notes, GAP)
     return [(cell.metadata.slideshow.slide_type, cell) for cell in deck.cells]
 
 
@@ -31,9 +33,9 @@ def test_of_a_long_output_the_middle_is_left_out_and_of_a_long_program_in_an_ans
     outputs.append(new_output("stream", text="\n".join(f"printed {number}" for number in range(99))))
     answer, text = made(new_code_cell("x", outputs=outputs))[-1][1].outputs
     shown = answer.data["text/markdown"]
-    assert table in shown and f"line_13\n{slides.CUT}\n```\n\nDone." in shown and "line_14" not in shown
+    assert table in shown and f"line_13\n{GAP}\n```\n\nDone." in shown and "line_14" not in shown
     lines = text.text.splitlines()
-    assert (lines[0], lines[8], lines[-1]) == ("printed 0", slides.CUT, "printed 98") and len(lines) == 17
+    assert (lines[0], lines[8], lines[-1]) == ("printed 0", GAP, "printed 98") and len(lines) == 17
 
 
 def test_links_to_files_are_named_and_links_to_lessons_lead_to_decks():

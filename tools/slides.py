@@ -35,7 +35,7 @@ TO_LESSON = re.compile(r"\]\((\w+)\.ipynb\)")
 TO_FILE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|\w+\.html\))[^)\s]+\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 WRAPPER = textwrap.TextWrapper(76, replace_whitespace=False, drop_whitespace=False)  # characters of a line on a slide
-CUT = "… (the whole is in the notebook)"
+CUT = {"": "… (the whole is in the notebook)", "zh": "……（全文见笔记本）"}  # by edition
 
 
 def main(paths: list[Path]) -> None:
@@ -54,7 +54,9 @@ def build(path: Path, folder: Path = BUILD) -> Path:
     edition = path.parent.name if path.parent.name == "zh" else ""
     said = NOTES / edition / f"{path.stem}.md"  # a section a slide, "## " and the slide's heading above it
     sections = HEADING.split(said.read_text(encoding="utf-8"))[3:] if said.exists() else []
-    deck = slides(nbformat.read(path, as_version=4), dict(zip(sections[::2], sections[1::2], strict=True)))
+    deck = slides(
+        nbformat.read(path, as_version=4), dict(zip(sections[::2], sections[1::2], strict=True)), CUT[edition]
+    )
     exporter = SlidesExporter(template_name="deck", extra_template_basedirs=[str(TEMPLATES)])
     exporter.reveal_url_prefix, exporter.reveal_theme = "../reveal.js" if edition else "reveal.js", "white"
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
@@ -87,15 +89,18 @@ def reveal(folder: Path) -> None:
             Path(part, "package").rename(folder)
 
 
-def slides(notebook: NotebookNode, notes: dict[str, str]) -> NotebookNode:
-    """Return a notebook of cells that are marked for nbconvert; a note without its slide is an error."""
+def slides(notebook: NotebookNode, notes: dict[str, str], gap: str) -> NotebookNode:
+    """Return a notebook of cells that are marked for nbconvert; `gap` stands for what is left out of an output.
+
+    A note without its slide is a `WorkshopError`.
+    """
     cells: list[NotebookNode] = []
     heading, left = "", dict(notes)
     set_up = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             if cell is not set_up or "slide-subslide" in cell.metadata.get("tags", []):
-                cells.append(marked(shorter(cell), "-"))
+                cells.append(marked(shorter(cell, gap), "-"))
             continue
         linked = TO_FILE.sub(r"\1", TO_LESSON.sub(r"](\1.html)", cell.source))  # files are named only
         for chapter in filter(str.strip, re.split(r"(?m)^(?=#{1,3} )", linked)):
@@ -115,25 +120,25 @@ def marked(cell: NotebookNode, slide_type: str) -> NotebookNode:
     return cell
 
 
-def shorter(cell: NotebookNode) -> NotebookNode:
-    """A copy of a code cell without progress bars, and without the middle of what is long in its outputs."""
+def shorter(cell: NotebookNode, gap: str) -> NotebookNode:
+    """A copy of a code cell without progress bars, and with `gap` for the middle of what is long in its outputs."""
     outputs = []
     for output in cell.outputs:
         data = output.get("data", {})
         if "text/markdown" in data:
-            text = FENCE.sub(lambda program: cut(program[0].splitlines(), 15, 1), data["text/markdown"])
+            text = FENCE.sub(lambda program: cut(program[0].splitlines(), 15, 1, gap), data["text/markdown"])
             outputs.append(new_output("display_data", {"text/markdown": text}))
         elif data.keys() & {"text/html", "image/png"}:
             outputs += [output] if pictures(NotebookNode(outputs=[output])) else []
         elif text := (output.get("text", "") or data.get("text/plain", "")).strip("\n"):
             lines = [part for line in text.splitlines() for part in WRAPPER.wrap(line) or [""]]
-            outputs.append(new_output("stream", text=cut(lines, 8, 8) if len(lines) > 17 else text))
+            outputs.append(new_output("stream", text=cut(lines, 8, 8, gap) if len(lines) > 17 else text))
     return new_code_cell(re.sub(r"\n{3,}", "\n\n", cell.source), outputs=outputs)
 
 
-def cut(lines: list[str], first: int, last: int) -> str:
+def cut(lines: list[str], first: int, last: int, gap: str) -> str:
     """The first lines and the last, which often hold the result, if there are more."""
-    return "\n".join([*lines[:first], CUT, *lines[-last:]] if len(lines) > first + last + 1 else lines)
+    return "\n".join([*lines[:first], gap, *lines[-last:]] if len(lines) > first + last + 1 else lines)
 
 
 if __name__ == "__main__":
