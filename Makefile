@@ -83,7 +83,6 @@ exercises: ## write the exercises of the lessons from their solutions
 chinese: ## make the Chinese edition from the English one and locale/zh, and run it
 	$(DEV)
 	@$(BIN)/python -m tools.chinese $(NAMES)
-	@$(BIN)/python -m tools.run --in-place $(or $(NAMES:%=notebooks/zh/%.ipynb),$(wildcard notebooks/zh/*.ipynb notebooks/zh/*/*.ipynb))
 
 lock: ## rewrite the lock files after a change of requirements
 	$(DEV)

@@ -5,7 +5,7 @@
 
 NOTEBOOK may be of the Chinese edition, zh/04_financial_rag.
 
-A request to Claude becomes prompt.md with its pictures 1.png, 2.png ... beside it. Whoever answers sees that
+A request to Claude becomes prompt.md with its pictures 1.png, 2.jpeg ... beside it. Whoever answers sees that
 folder and nothing else, and writes reply.md; it is kept word for word, and cut only where max tokens cuts it.
 Retrieve is answered by the offline index. A request for which there is a file in tools/api_answers/ is
 answered by that file, written from the service's API model.

@@ -3,8 +3,8 @@
     python -m tools.chinese [NAME ...]       names of catalogs, such as 04_financial_rag, README, helpers; else all
 
 New and changed English goes into the catalogs; a changed sentence becomes fuzzy. If something is missing, fuzzy or
-broken, that is said, and the exit code is 1; otherwise notebooks/zh and the other derived files are written, and an
-output stays where its cell stays. A Chinese cell is the English cell with some of its strings and comments exchanged:
+broken, that is said, and the exit code is 1; otherwise notebooks/zh and the other derived files are written, and
+the notebooks run. A Chinese cell is the English cell with some of its strings and comments exchanged:
 nobody writes code in Chinese. A string with two words in a row is taken for something to read; another joins by an
 entry that is added to the catalog by hand.
 """
@@ -31,6 +31,7 @@ from nbformat import NotebookNode
 
 from helpers.settings import ROOT
 from tools.notebooks import FOLDER, lessons, normalise, without_outputs, write
+from tools.run import run
 
 LOCALE, CODE = ROOT / "locale" / "zh", "code"  # msgctxt of a string or a comment in a cell, and of JSON
 GLOSSARY = tomllib.loads((LOCALE / "glossary.toml").read_text(encoding="utf-8"))  # English: Chinese terms
@@ -294,7 +295,7 @@ def update(name: str) -> None:
 
 
 def main(chosen: list[str]) -> int:
-    """Update the catalogs of these names, and build their edition; 1 if something is missing, fuzzy or broken."""
+    """Update these catalogs, build their edition and run it; 1 if something is missing, fuzzy or broken, or fails."""
     for name in chosen:
         update(name)
     if found := [line for name in chosen for line in problems(name)]:
@@ -302,7 +303,8 @@ def main(chosen: list[str]) -> int:
         return 1
     for name in chosen:
         build(name)
-    return 0
+    built_notebooks = [target(path) for name in chosen for path in sources(name) if path.suffix == ".ipynb"]
+    return run(built_notebooks, in_place=True) if built_notebooks else 0
 
 
 if __name__ == "__main__":

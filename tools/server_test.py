@@ -2,7 +2,8 @@
 
     python -m tools.server_test
 
-Prints what was built and run, and two answers as they came; 1 if a cell of lesson 04 ended in an error.
+Prints what was built and run, and two answers as they came; 1 if a cell of lesson 04 ended in an error, if no output
+says who answered, or if there is no error without a server.
 """
 
 import contextlib
