@@ -69,6 +69,8 @@ STEP_THROUGH = """() => {
     const name = Object.values(Reveal.getIndices()).slice(0, 2).join('-'), room = page.getBoundingClientRect();
     const tell = words => found.push(`${name}: ${words}`);
     if (!page.innerText.trim() && !page.querySelector('img')) tell('the page is empty');
+    const last = [...page.querySelectorAll('p, img, li, tr, .line')].filter(each => !each.closest('aside')).at(-1);
+    if (last?.innerHTML === last?.querySelector('strong')?.outerHTML && last) tell('a title ends the page');
     for (const element of page.querySelectorAll('*')) {
       const box = element.getBoundingClientRect(), style = getComputedStyle(element), img = element.tagName === 'IMG';
       const what = `<${element.tagName.toLowerCase()}> ${element.textContent.trim().slice(0, 40)}`;
@@ -253,12 +255,12 @@ def test_a_numbered_list_that_is_parted_counts_on(browser, tmp_path):
 
 
 def test_control_an_overflowing_slide_and_a_picture_from_elsewhere_are_noticed(browser, tmp_path):
-    prose = "# Far too much\n\n![](http://workshop.invalid/a.png)\n\n" + "word " * 700  # a paragraph is not cut
+    prose = "# Far too much\n\n![](http://workshop.invalid/a.png)\n\n" + "word " * 700 + "\n\n**Title**"  # not cut
     path = small(tmp_path / "long.ipynb", nbformat.v4.new_markdown_cell(prose))
     problems = "\n".join(
         step_through(browser, deck_of(path, tmp_path), tmp_path, "<div class='slides'><p>more</p></div>")
     )
-    assert "words were lost" in problems
+    assert "words were lost" in problems and "a title ends the page" in problems
     assert re.search(r"<p> word word .* is \d+ x \d{4}", problems) and "1 pictures without alternative text" in problems
     assert "asked for http://workshop.invalid/a.png" in problems and "complained" in problems
 
