@@ -113,7 +113,7 @@ def _isolated_session() -> botocore.session.Session:
 
 
 def region() -> str:
-    """The region of live calls: WORKSHOP_REGION, AWS_REGION, AWS_DEFAULT_REGION, then the AWS profile's."""
+    """WORKSHOP_REGION, AWS_REGION, AWS_DEFAULT_REGION, then the AWS profile's; where AWS is not asked, the recorded."""
     if replay.active().offline:
         return REPLAY_REGION
     named = settings().region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

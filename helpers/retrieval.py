@@ -128,6 +128,6 @@ def table(passages: Sequence[Passage]) -> str:
     """A Markdown table of the passages: number, score, file, page and the first words."""
     rows = [say("| | score | file | page | begins with |"), "|---|---|---|---|---|"]
     for number, each in enumerate(passages, 1):
-        words = each.text[:70].replace("|", "\\|")
+        words = " ".join(each.text.split())[:70].replace("|", "\\|")
         rows.append(f"| {number} | {each.score:.2f} | {each.source} | {each.page or '-'} | {words}… |")
     return "\n".join(rows)

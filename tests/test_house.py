@@ -7,7 +7,7 @@ import sys
 from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
-LINES, FILES, LONGEST = 2441, 24, 220
+LINES, FILES, LONGEST = 2460, 24, 220
 SERVER_LINES, SERVER_FILES = 300, 3
 # From the ground up: a module may import those that stand before it, inside functions too; so there is no circle.
 ORDER = """language settings replay.chinese replay.index replay.recording replay clients models explain

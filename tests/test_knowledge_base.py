@@ -6,9 +6,12 @@ import os
 import time
 from collections import Counter
 from itertools import cycle
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
+from helpers.knowledge_base import kinds
 from helpers.knowledge_base import names as kb
 from helpers.knowledge_base.names import Names, document
 from helpers.workshop import start
@@ -324,3 +327,19 @@ def test_of_many_that_claim_workshop_json_at_once_one_is_first_and_all_take_up_i
     with multiprocessing.get_context("fork").Pool(8) as pool:
         ids = pool.map(claim, range(64), chunksize=1)
     assert len(set(ids)) == 1 and os.listdir(tmp_path) == ["workshop.json"]
+
+
+def test_on_a_disk_without_hard_links_workshop_json_is_claimed_all_the_same(change, tmp_path, monkeypatch):
+    change(mode="live", recordings_dir=tmp_path)
+    start("lesson")
+    monkeypatch.setattr("os.link", Mock(side_effect=PermissionError))
+    assert [claim(1), claim(2)] == ["abcd0001", "abcd0001"]
+
+
+def test_an_object_that_may_not_be_deleted_is_told_and_not_waited_for(monkeypatch):
+    refused = {"Errors": [{"Key": "a", "Code": "AccessDenied", "Message": "no s3:DeleteObjectVersion"}]}
+    bucket = Mock(object_versions=Mock(delete=Mock(return_value=[{}, refused])))
+    monkeypatch.setattr(kinds, "session", lambda: Mock(resource=lambda _: Mock(Bucket=lambda _: bucket)))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        kinds.KINDS["bucket"][1](kinds.Thing("bucket", "b", "b", ""))
+    assert not bucket.delete.called

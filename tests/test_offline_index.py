@@ -1,5 +1,7 @@
 """The index behind Retrieve: wire shape, filters, paging, odd questions and PDFs, large folders."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,16 @@ def test_the_same_answer_whatever_the_threads():
     letters, text = ROOT / "data" / "letters", "What was the revenue of AWS?"
     with threadpool_limits(2):
         assert ask(Index(tuple(sorted(letters.glob("*.pdf")))), text) == ask(open_index(letters), text)
+
+
+def test_calls_that_meet_a_folder_at_once_build_its_index_once():
+    """In a process of its own: what it is about, PDFium in several threads, ends the process."""
+    code = """if True:
+        from multiprocessing.pool import ThreadPool
+        from pathlib import Path
+        from helpers.replay.index import open_index
+        print(len({id(each) for each in ThreadPool(4).map(open_index, [Path("data/letters")] * 4)}))"""
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "1\n"
 
 
 def test_in_a_large_folder_the_bounds_hold_and_each_file_is_found(tmp_path, monkeypatch):

@@ -115,6 +115,13 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
         runtime.converse_stream(**asked("hello"))
 
 
+@pytest.mark.parametrize("body", ["hello", "[1]", '{"messages": "hello"}', str({"messages": []})])
+def test_a_body_that_no_model_takes_is_no_recorded_one_either(body, recorded):
+    runtime = recorded(entry("bedrock-runtime.InvokeModel", {"modelId": "m", "body": {"json": {}}}, said("-")))
+    with pytest.raises(RecordingMissing, match="no recorded answer to this"):
+        runtime.invoke_model(modelId="m", body=body)
+
+
 @pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"entries": [{"call": "a.B"}]}'])
 def test_a_broken_file_is_one_clear_error(text, tmp_path, change):
     change(recordings_dir=tmp_path)

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from opensearchpy.exceptions import AuthorizationException, NotFoundError
 
 from helpers import workshop
-from helpers.knowledge_base.waiting import LOOKS, SPREAD, until_some, wait, when_allowed
+from helpers.knowledge_base.waiting import LOOKS, SPREAD, until, until_some, wait, when_allowed
 from helpers.language import WorkshopError
 from tests.loopback import rules
 
@@ -45,6 +45,13 @@ def test_a_state_that_never_changes_ends_the_wait_and_shows_a_dot_each_half_minu
     with pytest.raises(WorkshopError, match="nothing has changed for 30 minutes"):
         wait("job", looks("STARTING"), "COMPLETE", GOING_ON)
     assert capsys.readouterr().out.count(".") >= LOOKS / 6
+
+
+def test_what_is_not_listed_yet_and_what_says_nothing_are_waited_for_in_sight(capsys):
+    look = Mock(side_effect=[{"collectionDetails": []}, {"collectionDetails": [{"status": "ACTIVE"}]}])
+    assert wait("collection", look, "ACTIVE", ())["status"] == "ACTIVE"
+    until("role", Mock(side_effect=[(False, "")] * 6 + [(True, "removed")]))  # as a removal
+    assert capsys.readouterr().out == "collection: none → ACTIVE\nrole: .removed\n"
 
 
 def refusal(message, operation="CreateKnowledgeBase", code="ValidationException"):

@@ -144,7 +144,8 @@ def buckets(prefix: str = PREFIX) -> dict[str, str]:
 def _delete_bucket(one: Thing) -> None:
     """With every version of every object."""
     bucket = session().resource("s3").Bucket(one.name)
-    bucket.object_versions.delete()
+    for wrong in [each for answer in bucket.object_versions.delete() for each in answer.get("Errors", [])][:1]:
+        raise ClientError({"Error": wrong}, "DeleteObjects")  # boto3 does not
     bucket.delete()
 
 

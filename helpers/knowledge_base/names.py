@@ -1,6 +1,5 @@
 """Which workshop this is: what its resources are called, how they are marked, and workshop.json, which remembers it."""
 
-import contextlib
 import json
 import os
 import string
@@ -86,6 +85,9 @@ def write(state: State | None, into: Callable[[Path, Path], None] = os.replace) 
 
 def claim(state: State) -> State:
     """Write `state` if there is no workshop.json; what it holds then: of two builds at once, one is first."""
-    with contextlib.suppress(FileExistsError):
+    try:
         write(state, os.link)  # unlike a rename, never over a file that is there
+    except OSError:  # it is there; or this disk has no hard links
+        if not read():
+            write(state)
     return read() or state

@@ -31,10 +31,9 @@ def until(
     name, said = say(name), ""
     for number in range(1, looks + 1):
         answer, now = look()
-        if now != said:
-            print(f" → {now}" if said else say("{what}: {found}", what=name, found=now), end="", flush=True)
-        elif said and number % 6 == 0:  # half a minute
-            print(".", end="", flush=True)
+        dot = "." * (number % 6 == 0)  # half a minute
+        more = dot if now == said else f" → {now}" if said else now
+        print(say("{what}: {found}", what=name, found=now) if number == 1 else more, end="", flush=True)
         said = now
         if answer:
             print()
@@ -52,6 +51,8 @@ def wait(name: str, look: Callable[[], Any], done: str, going_on: Collection[str
 
     def state() -> tuple[dict[str, Any] | None, str]:
         detail = next(value for key, value in look().items() if key != "ResponseMetadata")
+        if detail == []:
+            return None, say("none")
         found: dict[str, Any] = detail[0] if isinstance(detail, list) else detail
         now: str = found["status"]
         if now != done and now not in going_on:

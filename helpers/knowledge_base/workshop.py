@@ -72,6 +72,7 @@ class Workshop:
             raise WorkshopError(f"{lost} {offer()}") from lost
         self.names = Names(wanted or (known.id if known else secrets.token_hex(4)))
         bucket = self._asked("bucket")
+        # With its bucket, then with workshop.json; "" is not compared: 99 removes whatever WORKSHOP_STORE says.
         _compare({"region": bucket.region} if bucket else {}, here)
         if new and not known:
             known = claim(State(id=self.names.id, **here))
@@ -164,7 +165,7 @@ class Workshop:
                         raise
                     tried.append(error)
                 one = self._own(first.kind)
-            return one is None, "" if one else say("removed")
+            return one is None, ("" if one else say("removed"))
 
         until(f"{first.shown} {first.name}", look, why=tried)
 

@@ -30,7 +30,7 @@ _ESTIMATES = "x-workshop-estimated"  # response header: the fields that nobody m
 class Live:
     """AWS answers, in the learner's account. Other ways to answer have the same interface."""
 
-    offline = False  # True: no credentials, no region of one's own, nothing costs money
+    offline = False  # True: AWS is not asked, so no credentials and no region of one's own
     attempts = 8  # of a call
     whose = ""  # who answers the prompts, in English, where it is not the model that was asked for
 

@@ -7,6 +7,7 @@ as far as these PDFs teach it. A knowledge base has a trained embedding model.
 import hashlib
 import operator
 import re
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -24,6 +25,7 @@ FEATURES = 50_000  # the most frequent words and pairs, and as many runs of lett
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # scripts without spaces: each character counts as a word
 MARKS = "\u3000-\u303f\uff00-\uffef“”…—"  # their punctuation
 _ENDS = [r"(?<=[.!?])[”’\"')\]]*\s+(?=[A-Z“‘\"'($€£\d•◦])", r"(?<=[。！？])", r"\s", ""]  # where a passage may end
+_building = threading.Lock()  # PDFium takes one thread, and each of several would build
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "equals": operator.eq,
     "notEquals": operator.ne,
@@ -50,7 +52,7 @@ class Index:
         word = rf"\w\w+|[{CJK}]"
         words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english", token_pattern=word, **common)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), **common)  # German is near Germany
-        self.skipped: dict[str, str] = {}
+        self.files, self.skipped = files, dict[str, str]()
         self._size: dict[str, Any] = {"chunk_size": characters, "chunk_overlap": overlap, "length_function": _length}
         self._known = words.build_analyzer()
         self._hits = [_hit(*each) for file in files for each in self._passages(file) if self._known(each[2])]
@@ -133,7 +135,9 @@ def open_index(folder: Path) -> Index:
         told = N_("There is no PDF in {folder}: put one there, or correct WORKSHOP_LETTERS_DIR.")
         raise WorkshopError(told, folder=folder)
     files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
-    return _built(tuple(files), tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    changed = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    with _building:
+        return _built(tuple(files), changed)
 
 
 @lru_cache(maxsize=2)

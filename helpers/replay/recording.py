@@ -41,17 +41,17 @@ class Recording:
         """Read `path`, and `shared`; a missing file is an empty recording, one of another form a `WorkshopError`."""
         self.shared = Recording(shared) if shared else None
         self.path, self.entries = path, list[dict[str, Json]]()
-        self._asked: dict[str, Iterator[int]] = defaultdict(count)  # next() is one step, whatever the threads
+        self._turns: dict[str, Iterator[int]] = defaultdict(count)  # next() is one step, whatever the threads
         self.by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
         try:
             stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             self.date: str = stored.get("date", date.today().isoformat())
-            for entry in stored.get("entries", []):
+            for entry in stored.get("entries", []):  # a part that is missing is a KeyError here and not at the call
                 self.add({**entry, "call": entry["call"], "request": entry["request"], "body": entry["body"]})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            told = N_("{file} is not a recording ({problem}). Restore it: git checkout {name}.")
+            told = N_('{file} is not a recording ({problem}). Restore it: git checkout "{file}".')
             problem = f"{type(error).__name__}: {error}"
-            raise WorkshopError(told, file=path, problem=problem, name=path.name) from error
+            raise WorkshopError(told, file=path, problem=problem) from error
         if self.shared and not self.entries:
             self.date = self.shared.date
 
@@ -71,7 +71,7 @@ class Recording:
         One of its own, or else (if `shared`) of the English edition.
         """
         wanted = key({"call": call, "request": request})
-        number = next(self._asked[wanted])
+        number = next(self._turns[wanted])
         others = self.shared.by_key if shared and self.shared else {}
         found = self.by_key.get(wanted) or others.get(wanted)
         return found[min(number, len(found) - 1)] if found else None
@@ -174,10 +174,13 @@ def _text(request: Json) -> str:
 
 def _in_short(request: Json) -> tuple[str, str]:
     """The system prompt, and the end of what a prompt says with its limit; "" for a request that is no prompt."""
-    body = request.get("body", {}).get("json", request)
-    system, content = body.get("system", ""), (body.get("messages") or [{}])[-1].get("content", "")
-    rules, words = map(_words, (system, content))
-    limit = body.get("max_tokens") or body.get("inferenceConfig", {}).get("maxTokens")
+    try:
+        body = request.get("body", {}).get("json", request)
+        system, content = body.get("system", ""), (body.get("messages") or [{}])[-1].get("content", "")
+        rules, words = map(_words, (system, content))
+        limit = body.get("max_tokens") or body.get("inferenceConfig", {}).get("maxTokens")
+    except (AttributeError, KeyError, TypeError):  # a body that no model would take
+        return "", ""
     return rules, words and say("…{words} (at most {limit} tokens)", words=words[-90:], limit=limit)
 
 
