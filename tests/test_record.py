@@ -17,7 +17,7 @@ from helpers.settings import settings
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import after, refused
 from tools import record, recorder
-from tools.notebooks import EDITIONS, FOLDER, Outcome, write
+from tools.notebooks import Outcome, write
 from tools.scrub import ACCOUNT as KEPT
 from tools.scrub import scrub
 
@@ -266,13 +266,6 @@ def test_the_settings_are_those_of_the_env_file_and_nothing_collected_is_an_erro
         write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), first)
         assert record.main([str(first)]) == 1
     assert "nothing was collected" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("edition", EDITIONS)
-def test_solutions_are_not_recorded(edition, capsys):
-    with pytest.raises(SystemExit):
-        record.main([str(FOLDER / edition / "solutions" / "04_financial_rag.ipynb")])
-    assert "has no recording of its own" in capsys.readouterr().err
 
 
 def test_nothing_is_asked_before_somebody_agrees_to_the_cost(first, service, monkeypatch):
