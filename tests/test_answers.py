@@ -4,12 +4,14 @@ import base64
 import io
 import json
 
+import nbformat
 import pytest
 from PIL import Image
 
 from helpers import clients, replay, workshop
-from helpers.replay.recording import RecordingMissing
+from helpers.replay.recording import Recording, RecordingMissing
 from tools import answers
+from tools.notebooks import Outcome
 
 RULES, QUESTION = "Be brief.", "Which colour?"
 REPLY = "**Green**, 绿色.\n\n- Word for word,  twice\n" * 2
@@ -60,3 +62,28 @@ def test_a_reply_is_taken_word_for_word_and_cut_only_at_max_tokens(tmp_path, cha
         assert stop == "max_tokens" and REPLY.startswith(text) and 10 < len(text) < 40
     with pytest.raises(RecordingMissing):  # a control: nothing answers what was not asked
         converse(999, "Which shape?")
+
+
+ERROR = nbformat.v4.new_output("error", ename="KeyError", evalue="x", traceback=[])
+
+
+@pytest.mark.parametrize(("outputs", "stopped", "left"), [([], "", 1), ([ERROR], "", 2), ([], "DeadKernelError", 2)])
+def test_only_a_run_without_an_error_drops_what_is_asked_no_more(outputs, stopped, left, tmp_path, monkeypatch, capsys):
+    for name in ("ASKS", "RECORDINGS", "FOLDER"):
+        monkeypatch.setattr(answers, name, tmp_path)
+    first, second = ({"call": "x.Y", "request": {"number": number}} for number in (1, 2))
+    recording = Recording(tmp_path / "lesson.json")
+    recording.entries = [{**each, "origin": "model", "body": {"json": {}}} for each in (first, second)]
+    answers.save(recording, recording.path)
+
+    def asks_the_first(path, *_, **__):
+        (tmp_path / "lesson" / "key").mkdir(parents=True)
+        (tmp_path / "lesson" / "key" / "request.json").write_text(json.dumps(first))
+        cells = [nbformat.v4.new_code_cell("", outputs=outputs)]
+        return Outcome(path, nbformat.v4.new_notebook(cells=cells), 1, 0.0, stopped)
+
+    monkeypatch.setattr(answers, "execute", asks_the_first)
+    assert answers.ask("lesson") == bool(stopped) and stopped in capsys.readouterr().out
+    answers.take("lesson")
+    assert len(Recording(recording.path).entries) == left
+    assert ("nothing is dropped" in capsys.readouterr().out) == (left == 2)

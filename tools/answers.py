@@ -17,6 +17,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ ASKS = ROOT / "build" / "asks"
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 API_ANSWERS = ROOT / "tools" / "api_answers"
 PENDING = "[answer pending]"
+WHOLE = "whole"  # a file beside the requests: the run that asked them met no error
 EVERY = "for each in globals().get('TRY', ()):\n    attempt(each)"  # what a lesson offers to try, all of it
 _READABLE = 50  # answers of the index: more are not written down, since every run computes them anyway
 _STREAMED = 24  # characters in a piece of a streamed answer; the service sends pieces of about this size
@@ -87,24 +89,32 @@ def write_prompt(params: dict[str, Any], folder: Path) -> None:
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def ask(name: str) -> None:
-    """Run the lesson, all that it offers to try, and its solutions; list what has no answer yet."""
+def ask(name: str) -> int:
+    """Run the lesson, all that it offers to try, and its solutions; list what has no answer yet. 1 if a run stopped."""
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
     preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
     path = FOLDER / f"{name}.ipynb"
     worked = path.parent / "solutions" / path.name
+    whole, stopped = True, False
     for each in [path] + [worked] * worked.exists():
         outcome = execute(each, environment(), preamble=preamble, keep_going=True, ending=EVERY)
         put_out = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
         for error in (output for output in put_out if output.output_type == "error"):
             print(f"  {error.ename}: {error.evalue[:200]}")
+            whole = False
+        if outcome.error:
+            print(f"  {each.relative_to(FOLDER)} stopped after {outcome.cells} cells: {outcome.error}")
+            stopped = True
     for prompt in sorted(folder.glob("*/prompt.md")):
         print(f"  open: {prompt.parent.relative_to(ROOT)}")
+    if folder.exists() and whole and not stopped:
+        (folder / WHOLE).touch()
+    return int(stopped)
 
 
 def take(name: str) -> None:
-    """Add every answer found under build/asks/`name`; drop entries that the notebook no longer asks for."""
+    """Add every answer found under build/asks/`name`; after a whole run drop what is asked no more."""
     recording = Recording(RECORDINGS / f"{name}.json")
     kept, seen, cached = {key(entry): entry for entry in recording.entries}, set(), set()
     asked = sorted((ASKS / name).glob("*/request.json"), key=lambda path: path.stat().st_mtime_ns)
@@ -120,7 +130,9 @@ def take(name: str) -> None:
         if entry and not (name.startswith("zh/") and entry["origin"] != "model"):  # the rest is as in English
             kept[key(entry)] = entry
             print(f"  taken: {entry['call']} ({entry['origin']})")
-    if seen and all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md")):
+    if not (ASKS / name / WHOLE).exists():
+        print("  nothing is dropped: `ask` did not run through without an error")
+    elif seen and all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md")):
         kept = {found: entry for found, entry in kept.items() if found in seen}
     recording.entries = list(kept.values())
     save(recording, recording.path)
@@ -194,4 +206,4 @@ if __name__ == "__main__":
     parser.add_argument("command", choices=["ask", "take"])
     parser.add_argument("notebook")
     options = parser.parse_args()
-    (ask if options.command == "ask" else take)(options.notebook)
+    sys.exit((ask if options.command == "ask" else take)(options.notebook))

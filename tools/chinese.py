@@ -296,6 +296,9 @@ def update(name: str) -> None:
 
 def main(chosen: list[str]) -> int:
     """Update these catalogs, build their edition and run it; 1 if something is missing, fuzzy or broken, or fails."""
+    if unknown := set(chosen) - set(names()):
+        print(f"There is no catalog {', '.join(sorted(unknown))}; there are {', '.join(names())}.")
+        return 1
     for name in chosen:
         update(name)
     if found := [line for name in chosen for line in problems(name)]:

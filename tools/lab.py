@@ -5,6 +5,7 @@ python -m tools.lab [option of JupyterLab ...]
 
 import subprocess
 import sys
+from contextlib import suppress
 
 from helpers.settings import ROOT
 
@@ -21,9 +22,13 @@ def command(*options: str) -> list[str]:
     return [sys.executable, "-m", "jupyterlab", *QUIET, *options]
 
 
+def run(command: list[str]) -> int:
+    """Run to the end, which Ctrl-C does not decide: JupyterLab gets it too, and asks whether to shut down."""
+    process = subprocess.Popen(command, cwd=ROOT)
+    while True:
+        with suppress(KeyboardInterrupt):
+            return process.wait()
+
+
 if __name__ == "__main__":
-    first = ["--ServerApp.root_dir=.", "notebooks/00_setup_check.ipynb"]
-    try:
-        sys.exit(subprocess.run(command(*first, *sys.argv[1:]), cwd=ROOT).returncode)
-    except KeyboardInterrupt:  # Ctrl-C is how one leaves; JupyterLab has said goodbye itself
-        sys.exit(0)
+    sys.exit(run(command("--ServerApp.root_dir=.", "notebooks/00_setup_check.ipynb", *sys.argv[1:])))

@@ -27,11 +27,21 @@ is_current "$WHAT" && exit 0
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     stop "Python 3.11 or newer is needed; $PYTHON is $("$PYTHON" --version 2>&1 || true). Try: make run PYTHON=python3.12"
 
-# One at a time: a second first run waits for the first.
+# One at a time: a second first run waits for the first. A lock whose process is gone, or that gets no pid, is of no run.
+SAID=
+NO_PID=0
 while ! mkdir "$LOCK" 2>/dev/null; do
     [ -d "$LOCK" ] || stop "This folder cannot be written: $(pwd)"
     OWNER=$(cat "$LOCK/pid" 2>/dev/null || true)
-    if [ -n "$OWNER" ] && ! kill -0 "$OWNER" 2>/dev/null; then rm -rf "$LOCK"; else sleep 1; fi
+    if [ -n "$OWNER" ]; then NO_PID=0; else NO_PID=$((NO_PID + 1)); fi
+    if [ "$NO_PID" -gt 5 ] || { [ -n "$OWNER" ] && ! kill -0 "$OWNER" 2>/dev/null; }; then
+        rm -rf "$LOCK"
+        NO_PID=0
+        continue
+    fi
+    [ "$SAID" ] || printf '%s\n' "Waiting for another run that makes .venv (process ${OWNER:-?}). If there is none: rm -r $LOCK" >&2
+    SAID=yes
+    sleep 1
 done
 trap 'rm -rf "$LOCK"' EXIT
 trap 'exit 130' INT TERM HUP

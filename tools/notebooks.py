@@ -111,6 +111,9 @@ def execute(
     except Exception as failure:  # a kernel that died or hung: the other notebooks still run
         error = f"{type(failure).__name__}: {failure}"
     seconds = time.perf_counter() - start
+    for output in notebook.cells[0].outputs + notebook.cells[-1].outputs:  # which are not kept
+        if output.output_type == "error":
+            error = error or f"{output.ename}: {output.evalue}"
     notebook.cells = notebook.cells[1:-1]
     ran = [cell for cell in code if cell.execution_count]
     for number, cell in enumerate(ran, 1):

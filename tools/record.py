@@ -20,7 +20,7 @@ import nbformat
 from helpers.replay.recording import Recording
 from helpers.settings import settings
 from tests.loopback.rules import RULES
-from tools.notebooks import EDITIONS, FOLDER, environment, execute, inside, lessons, write
+from tools.notebooks import EDITIONS, environment, execute, inside, lessons, write
 from tools.recorder import save
 from tools.run import line
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     paths = options.notebooks or lessons()
     for path in paths:
-        if path.resolve().parent == FOLDER / "solutions":
+        if path.resolve().parent.name == "solutions":
             parser.error(f"{path} has no recording of its own: record the lesson, then run `make outputs`.")
         cost = _COST.search(nbformat.read(path, 4).cells[0].source)
         print(f"{path.stem}: live cost {cost[1].strip() if cost else 'unknown'}")
@@ -49,7 +49,7 @@ def record(path: Path, only: str = "") -> int:
     """Record one notebook, then rewrite its outputs in replay, from the scrubbed file; 0 if both runs went through."""
     if collect(path, only):
         return 1
-    again = execute(path, environment())
+    again = execute(path, environment(env_file=settings().env_file))
     print(line(again))
     if not again.error:
         write(again.notebook, path)
@@ -57,13 +57,18 @@ def record(path: Path, only: str = "") -> int:
 
 
 def collect(path: Path, only: str) -> int:
-    """Answers of the account into the recording; nothing that this run prints is kept. 1 if it stopped."""
-    edition = path.parent.name if path.parent.name in EDITIONS else ""
+    """Answers of the account into the recording; no output of this run is kept. 1 if it stopped or asked nothing."""
+    folder = settings().recordings_dir / (path.parent.name if path.parent.name in EDITIONS else "")
+    beside = f"{path.stem}.*new.json"  # one; named after the variant, where there is one
+    for left in folder.glob(beside):  # of a run that was cut, perhaps of another variant
+        left.unlink()
     preamble = inside(f"from tools import recorder; recorder.install({only!r})")
-    live = execute(path, environment("live"), preamble=preamble)
+    live = execute(path, environment("live", env_file=settings().env_file), preamble=preamble)
     print(line(live))
-    # One; named after the variant, where there is one.
-    for collected in (settings().recordings_dir / edition).glob(f"{path.stem}.*new.json"):
+    found = list(folder.glob(beside))
+    if not found:
+        print(f"  nothing was collected: there is no {beside} in {folder}.")
+    for collected in found:
         target = collected.with_name(collected.name.replace(".new.json", ".json"))
         if live.error:
             print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
@@ -73,7 +78,7 @@ def collect(path: Path, only: str) -> int:
             save(fresh, target)
         collected.unlink()
         print(*differences(fresh), sep="\n")
-    return int(bool(live.error))
+    return int(bool(live.error) or not found)
 
 
 def differences(recording: Recording) -> list[str]:

@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return running.result()
         except KeyboardInterrupt:
-            print("\nStopped; what was finished is under build/.", flush=True)
+            where = "in the notebooks" if options.in_place else "under build/"
+            print(f"\nStopped; what was finished is {where}.", flush=True)
             os._exit(130)
 
 

