@@ -50,6 +50,7 @@ class Index:
         word = rf"\w\w+|[{CJK}]"
         words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english", token_pattern=word, **common)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), **common)  # German is near Germany
+        self.files = files
         self.skipped: dict[str, str] = {}
         self._size: dict[str, Any] = {"chunk_size": characters, "chunk_overlap": overlap, "length_function": _length}
         self._known = words.build_analyzer()
