@@ -42,7 +42,7 @@ def live() -> list[Row]:
     if settings().mode == "server":
         from helpers.server.checks import CHECKS
 
-        checks = CHECKS
+        checks |= CHECKS
     elif settings().mode == "live":
         checks = {N_("region"): lambda: (clients.region(), ""), N_("identity"): _identity, N_("Anthropic form"): _form}
         checks |= {N_("model"): lambda: (str(models.resolve()), ""), N_("model access"): _access}
@@ -51,8 +51,11 @@ def live() -> list[Row]:
     for name, check in checks.items():
         try:
             rows.append(Row(name, *check()))
-        except (BotoCoreError, ClientError, WorkshopError, ValueError) as error:
-            rows.append(Row(name, say("not ok"), str(explain(error) or error).replace("\n", " ")))
+        except Exception as error:
+            told = explain(error)
+            if not told and not isinstance(error, BotoCoreError | ClientError | WorkshopError | ValueError):
+                raise
+            rows.append(Row(name, say("not ok"), str(told or error).replace("\n", " ")))
             if name in ("region", "identity", "answer"):
                 break
     return rows
@@ -90,7 +93,7 @@ def _documents() -> tuple[str, str]:
         return say("no PDF"), str(error)
     skipped = index.skipped.items()
     left_out = "; ".join(say("{name} is left out: {reason}", name=name, reason=reason) for name, reason in skipped)
-    return say("{count} PDFs to ask", count=len(list(settings().letters_dir.glob("*.pdf")))), left_out
+    return say("{count} PDFs to ask", count=len(index.files) - len(skipped)), left_out
 
 
 def _identity() -> tuple[str, str]:

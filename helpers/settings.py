@@ -65,7 +65,7 @@ def settings() -> Settings:
         name = PREFIX + str(problem["loc"][0]).upper()
         told = N_("{name} is {value!r}: {problem}. Correct it in the environment or in .env.")
         raise WorkshopError(told, name=name, value=problem["input"], problem=problem["msg"]) from error
-    paths = {name: ROOT / it for name, it in found if isinstance(it, Path)}
-    if paths["letters_dir"] == ROOT / "data" / "letters":
-        paths["letters_dir"] /= chosen()  # each edition asks its own documents
+    paths = {name: ROOT / os.path.expanduser(it) for name, it in found if isinstance(it, Path)}
+    if paths["letters_dir"].resolve() == (ROOT / "data" / "letters").resolve():
+        paths["letters_dir"] = ROOT / "data" / "letters" / chosen()  # each edition asks its own documents
     return found.model_copy(update=paths)

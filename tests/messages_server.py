@@ -25,9 +25,10 @@ ERRORS = {  # the words of Anthropic's API; 400, 500 and 503 those of a real lla
     503: ("unavailable_error", "Loading model"),
     529: ("overloaded_error", "Overloaded"),
 }
-BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it
+BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it, others no type
     "midway": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
     "bare": {"code": 500, "type": "server_error", "message": "Compute error"},
+    "untyped": {"error": {"message": "No slot"}},
 }
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -40,7 +41,7 @@ def says(text: str, **more: Any) -> Answer:
 class MessagesServer(Service):
     """Serves `said(body)`, the parts of a Message that differ, at `url`; `requests` holds what was asked.
 
-    "fault" among the parts is a status of ERRORS, or "html", "midway", "bare", "short", "cut".
+    "fault" among the parts is a status of ERRORS, a key of BREAKS, "html", "short", "cut", or the body of a 400.
     """
 
     def __init__(self, said: Answer):
@@ -60,6 +61,8 @@ class MessagesServer(Service):
         message |= {"stop_reason": "end_turn", "stop_sequence": None, "usage": USAGE}
         message |= self.said(body) if request.path == "/v1/messages" else {"fault": 404}
         fault: Any = message.pop("fault", None)
+        if isinstance(fault, dict):
+            return Raw(json.dumps(fault), 400)
         if fault in ERRORS:
             kind, text = ERRORS[fault]
             message = {"type": "error", "error": {"type": kind, "message": text}}
@@ -67,7 +70,14 @@ class MessagesServer(Service):
             return Raw(_pieces(message, fault), content_type="text/event-stream")
         if fault == "html":
             return Raw("<html>sign in</html>", content_type="text/html")
+        if fault == "cut":
+            return Raw(_cut(json.dumps(message)))
         return Raw(json.dumps(message), fault or 200)
+
+
+def _cut(text: str) -> Iterator[bytes]:
+    yield text[:9].encode()
+    raise Dropped
 
 
 def _pieces(message: dict[str, Any], fault: str) -> Iterator[bytes]:

@@ -1,14 +1,16 @@
 """The set-up check: each row is ok, or says what to do next."""
 
 import json
+import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from helpers import checks, workshop
-from helpers.settings import ROOT
+from helpers.settings import ROOT, settings
 from tests.loopback import On, ServiceError
-from tests.loopback.faults import refused
+from tests.loopback.faults import garbled, refused
 
 ACCOUNT = "987654321098"
 LISTS = ("bedrock.ListFoundationModels", "bedrock.ListInferenceProfiles")
@@ -73,6 +75,34 @@ def test_without_credentials_nothing_else_is_asked(live):
     with live(ANSWERS, On(refused("expired"))) as service:
         assert "aws sso login" in checks.live()[-1].to_do
     assert [call.operation for call in service.calls] == ["GetCallerIdentity"]
+
+
+def test_a_sign_in_page_is_a_row_and_a_mistake_in_the_check_is_none(live, monkeypatch):
+    page = '<html xmlns="http://www.w3.org/1999/xhtml"><body>Sign in</body></html>'
+    with live(ANSWERS, On(garbled(page), "GetCallerIdentity")):
+        assert "sign-in page of your network" in checks.live()[-1].to_do
+        monkeypatch.setattr(checks, "_identity", lambda: {}["mistake"])
+        with pytest.raises(KeyError, match="mistake"):
+            checks.live()
+
+
+def test_documents_are_counted_as_the_index_takes_them(change, tmp_path):
+    shutil.copy(next((ROOT / "data" / "letters").glob("*.pdf")), tmp_path / "A.PDF")
+    for name in ("scan.pdf", "._a.pdf"):
+        (tmp_path / name).write_bytes(b"")
+    change(letters_dir=tmp_path)
+    assert "1 PDFs to ask" in {row.name: row for row in checks.offline()}["documents"].found
+
+
+def test_a_folder_of_documents_may_begin_with_the_home_and_go_by_dots(change, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    change(letters_dir=os.path.join("~", "letters"))
+    assert settings().letters_dir == tmp_path / "letters"
+    change(letters_dir=ROOT / "notebooks" / ".." / "data" / "letters")
+    assert settings().letters_dir == ROOT / "data" / "letters"
+    change(letters_dir="~nobody-of-this-name/letters")  # as a shell, which leaves it as it is
+    assert settings().letters_dir == ROOT / "~nobody-of-this-name" / "letters"
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):

@@ -56,6 +56,16 @@ def test_good_code_gives_its_text_and_arrays():
     assert result.guards[:2] == ("audit hook", "resource limits")
 
 
+def test_a_block_marked_py3_is_python():
+    assert sandbox.program("```py3\nx = 1\n```\n```py\ny = 2\n```") == "x = 1\n\ny = 2\n"
+
+
+def test_a_child_that_never_started_has_no_guards(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox, "CHILD", tmp_path / "none.py")
+    result = run("x = 1")
+    assert result.ended.startswith(EARLY) and result.guards == ()
+
+
 def test_the_usual_libraries_work_whatever_the_environment_says(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "module://nowhere")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-you")

@@ -3,12 +3,14 @@
 import base64
 import json
 import re
+import ssl
 import time
 from contextlib import ExitStack, nullcontext
 
 import anthropic
 import nbformat
 import pytest
+from werkzeug.serving import make_ssl_devcert
 
 from helpers import checks, clients, models, workshop
 from helpers.explain import explain
@@ -155,6 +157,11 @@ def test_everything_says_who_answers(start, capsys):
         ("html", "does not speak Anthropic's Messages API"),
         ("midway", "refused to go on: Overloaded"),
         ("bare", "refused to go on: Compute error"),
+        ("untyped", "refused to go on: No slot"),
+        ({"error": None}, "Next: read what the server itself printed"),
+        ({"error": ["too many", "tools"]}, "['too many', 'tools']"),
+        ({"error": "plain words"}, "(400): plain words"),
+        ({"message": "Arrearage: pay"}, "(400): Arrearage: pay"),
         ("short", "broke off. Next: wait a minute"),
         ("cut", "The connection broke"),
     ],
@@ -165,28 +172,58 @@ def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch
 
     server, runtime = start(says("half an answer", fault=fault))
     with pytest.raises(Exception) as caught:
-        if fault in ("midway", "bare", "short", "cut"):
+        if fault in ("midway", "bare", "untyped", "short", "cut"):
             list(runtime.converse_stream(**ASKED)["stream"])
         else:
             runtime.converse(**ASKED)
     told = str(explain(caught.value) or caught.value)
     assert words in told and len(told) < 400
-    assert len(server.requests) == {429: 3, 529: 3, 503: 8}.get(fault, 1)  # nothing else is mended by a repetition
+    assert len(server.requests) == {"429": 3, "529": 3, "503": 8}.get(
+        str(fault), 1
+    )  # nothing else is mended by a repetition
+
+
+NO_ADDRESS = ("localhost:11434", "http://[::1", "http://localhost:abc", "http://localhost:11434:1", "http://x:99999")
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"server_model": ""}, "Which model"),
-        ({"server_url": "localhost:11434"}, "an address like"),
+        *(({"server_url": url}, "No server is at .* an address like") for url in NO_ADDRESS),
         ({"server_url": "http://models.example.com", "server_key": "sk-secret"}, "unencrypted"),
-        ({"server_url": "http://127.0.0.1:9"}, r"There is no server at http://127\.0\.0\.1:9\. Next: start it"),
+        ({"server_url": "http://127.0.0.1:9"}, r"^http://127\.0\.0\.1:9 was not reached: Could not.* Next: start it"),
     ],
 )
 def test_a_wrong_setting_is_one_message(settings, words, start):
     with pytest.raises(WorkshopError, match=words) as caught:
         start(**settings)[1].converse(**ASKED)
     assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_certificate_of_ones_own_is_refused_in_the_errors_words_or_taken_from_a_bundle(
+    variable, change, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    certificate, key = make_ssl_devcert(str(tmp_path / "own"), host="localhost")
+    server, context = MessagesServer(says("Yes.")), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    with server:
+        change(mode="server", server_url=server.url.replace("http://127.0.0.1", "https://localhost"), server_model="s")
+        workshop.start("lesson")
+        with pytest.raises(WorkshopError, match=r"not reached: SSL validation failed .*CERTIFICATE_VERIFY_FAILED"):
+            clients.client("bedrock-runtime").converse(**ASKED)
+        monkeypatch.setenv(variable, certificate)
+        workshop.start("lesson")
+        assert clients.client("bedrock-runtime").converse(**ASKED)["stopReason"] == "end_turn"
+
+
+@pytest.mark.parametrize("body", [str({"max_tokens": 9}), "hello", "[1]"])
+def test_a_body_that_is_no_json_object_is_one_message(body, start):
+    with pytest.raises(WorkshopError, match=r"no JSON object .*body=json\.dumps"):
+        start()[1].invoke_model(modelId="claude", body=body)
 
 
 def eyes_and_memory(body):
@@ -211,6 +248,7 @@ def forgets(body):
         (forgets, {"context": "OLLAMA_CONTEXT_LENGTH=16384", "pictures": "with eyes", "JSON": "repairs"}),
         (says("", fault=404), {"answer": "fetch that model first"}),
         (says("", fault="html"), {"answer": "does not speak"}),
+        (says("half", fault="cut"), {"answer": "The connection broke"}),
     ],
 )
 def test_the_set_up_check_says_what_the_server_can(answer, to_do, start):

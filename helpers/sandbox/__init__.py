@@ -59,7 +59,7 @@ def program(markdown: str) -> str:
     # Without HTML and indented code, fences inside <details> and behind deep indents are found as well.
     parser = MarkdownIt("commonmark", {"html": False}).disable("code")
     fences = [token for token in parser.parse(markdown.rstrip("\r\n") + "\n") if token.type == "fence"]
-    marked = [fence for fence in fences if re.match(r"\W*py(thon3?)?\b", fence.info, re.IGNORECASE)]
+    marked = [fence for fence in fences if re.match(r"\W*py(thon)?3?\b", fence.info, re.IGNORECASE)]
     blocks = marked or [fence for fence in fences if not fence.info.strip()]
     if not blocks:
         raise WorkshopError("The answer has no Python code block: ask for the program in one.")
@@ -102,7 +102,8 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0) -> Run:
             arrays.update({name: np.array(value) for name, value in results.items()})
     except Exception:
         ended = say("its process ended before its last line (exit status {status})", status=process.returncode)
-    return Run(ended, stdout, stderr, arrays, tuple(map(say, guards.decode(errors="replace").split(", "))))
+    names = filter(None, guards.decode(errors="replace").split(", "))
+    return Run(ended, stdout, stderr, arrays, tuple(map(say, names)))
 
 
 @contextmanager

@@ -1,18 +1,20 @@
 """Mode server: any server of Anthropic's Messages API answers what the cells ask a model; all else is as in replay."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.exceptions import ConnectionError as NotReached
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 from IPython import get_ipython
+from urllib3.util import Url, parse_url
 
 from helpers import replay
 from helpers.language import N_, WorkshopError, say
@@ -31,7 +33,7 @@ _REFUSALS = (  # what "status: words" hold; Bedrock's word for it (botocore repe
     ("image|mmproj|vision|modal", "ValidationException", N_("choose a model that sees pictures, or a lesson without")),
     ("", "ModelErrorException", N_("read what the server itself printed, or choose another model")),
 )
-_NOBODY = N_("There is no server at {url}. Next: start it, correct WORKSHOP_SERVER_URL, or take WORKSHOP_MODE=replay.")
+_NOBODY = N_("{url} was not reached: {error}. Next: start it, correct WORKSHOP_SERVER_URL, or WORKSHOP_MODE=replay.")
 _NO_MESSAGES = N_(
     "{url} does not speak Anthropic's Messages API. Next: correct WORKSHOP_SERVER_URL (without /v1/messages). Ollama "
     "speaks it from 0.14 on, LM Studio from 0.4.1, llama-server since December 2025."
@@ -47,21 +49,24 @@ class Server(replay.Replay):
         """As `Replay`; `WorkshopError` where a setting is missing, or the key would travel unencrypted."""
         super().__init__(name)
         self.url, self._model = settings().server_url.rstrip("/").removesuffix("/v1"), settings().server_model
-        key, address = settings().server_key.get_secret_value(), urlsplit(self.url)
-        near = address.hostname in ("localhost", "127.0.0.1", "::1")
+        key, address = settings().server_key.get_secret_value(), Url()
+        with suppress(ValueError):
+            address = parse_url(self.url)
+        near = address.host in ("localhost", "127.0.0.1", "[::1]")
         if not self._model:
             raise WorkshopError("Which model? Next: put WORKSHOP_SERVER_MODEL=... into .env, as the server names it.")
-        if address.scheme not in ("http", "https") or not address.hostname:
+        if address.scheme not in ("http", "https") or not address.host:
             raise WorkshopError("No server is at {url!r}. Next: an address like http://localhost:11434.", url=self.url)
         if key and address.scheme == "http" and not near:
             raise WorkshopError("{url} gets your key unencrypted. Next: https:// in WORKSHOP_SERVER_URL.", url=self.url)
         self.whose = say("{model} at {place}", model=self._model, place=address.netloc)
-        self._is_claude = address.hostname == "api.anthropic.com"
+        self._is_claude = address.host == "api.anthropic.com"
         self._names = {"whose": self.whose, "other": "Amazon Bedrock" if self._is_claude else "Claude"}
         bearer = {"authorization": f"Bearer {key}"} if key and not self._is_claude else {}  # some providers want it so
         version = {"anthropic-version": "2023-06-01", "content-type": "application/json"}
         self._headers = {**version, "accept-encoding": "identity", "x-api-key": key or "none", **bearer}
-        self._http = URLLib3Session(proxies={} if near else get_environ_proxies(self.url), timeout=(10, 600))
+        verify = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+        self._http = URLLib3Session(verify, {} if near else get_environ_proxies(self.url), timeout=(10, 600))
         self._answers = 0  # of the cell that runs now
         if (shell := get_ipython()) is not None:
             shell.events.register("post_run_cell", self._sign)
@@ -79,17 +84,18 @@ class Server(replay.Replay):
         service, operation = event_name.split(".")[1:3]
         if service != "bedrock-runtime" or not operation.startswith(("Converse", "InvokeModel")):
             return super()._send(event_name, request, **more)
-        started, asked, by_converse = time.monotonic(), json.loads(request.body), operation.startswith("Converse")
+        started, asked, by_converse = time.monotonic(), _opened(request.body), operation.startswith("Converse")
+        if not asked:
+            raise WorkshopError("The body is no JSON object with a request in it. Next: body=json.dumps(...).")
         quick = {} if self._is_claude else {"thinking": {"type": "disabled"}}  # on a laptop, thinking takes minutes
         body = {**quick, **(messages.request_of(asked) if by_converse else asked), "model": self._model}
         body |= {"stream": True} if "Stream" in operation else {}
         body.pop("anthropic_version", None)
-        data = json.dumps(body).encode()
         try:
-            post = AWSRequest("POST", f"{self.url}/v1/messages", self._headers, data, stream_output=True)
+            post = AWSRequest("POST", f"{self.url}/v1/messages", self._headers, json.dumps(body), stream_output=True)
             reply = self._http.send(post.prepare())
         except NotReached as error:
-            raise WorkshopError(_NOBODY, url=self.url) from error
+            raise WorkshopError(_NOBODY, url=self.url, error=error) from error
         if reply.status_code != 200:
             return self._refusal(request, reply)
         self._answers += 1
@@ -106,8 +112,7 @@ class Server(replay.Replay):
         return replay.response(request.url, {"body": {"json": answer}})
 
     def _refusal(self, request: AWSPreparedRequest, reply: AWSResponse) -> AWSResponse:
-        status, told = reply.status_code, _opened(reply.content).get("error", {})
-        said = told if isinstance(told, str) else told.get("message", "")  # a string: Ollama's own form
+        status, said = reply.status_code, _words_of(_opened(reply.content))
         said = said or say(_NO_MESSAGES, url=self.url) * (status in (404, 405))
         code, then = next(rest for words, *rest in _REFUSALS if re.search(words, f"{status}: {said}", re.IGNORECASE))
         # Bedrock has no 529; and botocore would repeat a 500, with which llama-server refuses what it never takes.
@@ -121,10 +126,9 @@ class Server(replay.Replay):
         """What the stream says, event by event; `WorkshopError` for an error in it, or an end before its time."""
         for line in reply.raw:
             event: Json = _opened(line[5:]) if line.startswith(b"data:") else {}
-            kind = event.get("type", "ping")
-            if kind.endswith("error"):  # Anthropic's form, or llama-server's, which has no "error" around it
-                said = event.get("error", event).get("message", "")
-                names = {**self._names, "said": said, "then": say(_WAIT)}
+            kind = str(event.get("type", "ping"))
+            if kind.endswith("error") or "error" in event:
+                names = {**self._names, "said": _words_of(event), "then": say(_WAIT)}
                 raise WorkshopError("{whose} refused to go on: {said} Next: {then}.", **names)
             if kind != "ping":
                 yield event
@@ -134,8 +138,13 @@ class Server(replay.Replay):
 
 
 def _opened(text: bytes) -> Json:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    with suppress(TypeError, ValueError):
+        if isinstance(found := json.loads(text), dict):
+            return found
+    return {}
+
+
+def _words_of(answer: Json) -> Any:
+    """What an error says in "error", as text (Ollama) or with "message", or without "error" around (llama-server)."""
+    told = answer.get("error") or answer
+    return (told.get("message") if isinstance(told, dict) else told) or ""

@@ -1,10 +1,7 @@
 """Can this server answer the lessons? Four short prompts, of which `helpers.checks` makes a row each."""
 
-import io
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from PIL import Image
 
@@ -18,18 +15,15 @@ _JSON = N_("lesson 01 asks for JSON: expect repairs, or choose another model")
 
 def _ask(name: str, question: str, wanted: str, to_do: str) -> tuple[str, str]:
     """As in `helpers.checks`: what was found, what to do."""
-    square, content = io.BytesIO(), list[Any]([{"text": question}])
-    Image.new("RGB", (64, 64), "red").save(square, "PNG")
-    if name == "pictures":
-        content.insert(0, {"image": {"format": "png", "source": {"bytes": square.getvalue()}}})
-    turn, limits = {"role": "user", "content": content}, {"maxTokens": 300}
+    square, limits = Image.new("RGB", (64, 64), "red")._repr_png_(), {"maxTokens": 300}
+    picture = {"image": {"format": "png", "source": {"bytes": square}}}
+    turn = {"role": "user", "content": [picture] * (name == "pictures") + [{"text": question}]}
     response = clients.client("bedrock-runtime").converse(modelId="claude", messages=[turn], inferenceConfig=limits)
     text = "".join(part.get("text", "") for part in response["output"]["message"]["content"]).strip()
     tokens = response["usage"]["totalTokens"] - response["usage"]["outputTokens"]
     is_read = name == "context" and tokens > len(_FILLER) / 6  # a small model may forget what it has read
     is_fine = is_read or re.search(wanted, text, re.DOTALL | re.IGNORECASE)
-    told = say("{text!r}; {tokens:,} tokens were read", text=text[:40], tokens=tokens)
-    return told, "" if is_fine else say(to_do)
+    return say("{text!r}; {tokens:,} tokens were read", text=text[:40], tokens=tokens), "" if is_fine else say(to_do)
 
 
 # Name, question, what the answer must hold, what to do else; in the order in which it fails.
@@ -39,4 +33,4 @@ _QUESTIONS = (
     (N_("pictures"), "Which colour has this picture? One word.", "red", N_("lesson 01 needs a model with eyes")),
     ("JSON", 'Answer with this JSON object, nothing else: {"defects": []}', r'\{\s*"defects":\s*\[.*\]\s*\}', _JSON),
 )
-CHECKS: dict[str, Callable[[], tuple[str, str]]] = {name: partial(_ask, name, *rest) for name, *rest in _QUESTIONS}
+CHECKS = {name: partial(_ask, name, *rest) for name, *rest in _QUESTIONS}

@@ -10,7 +10,7 @@ from helpers.models import COUNTS
 from helpers.replay.recording import Json
 
 _STOP = {"refusal": "content_filtered", "pause_turn": "end_turn", None: "end_turn"}
-_LIMITS = {"temperature": "temperature", "topP": "top_p", "stopSequences": "stop_sequences"}
+_LIMITS = {"maxTokens": "max_tokens", "temperature": "temperature", "topP": "top_p", "stopSequences": "stop_sequences"}
 
 
 def request_of(converse: Json) -> Json:
@@ -18,16 +18,14 @@ def request_of(converse: Json) -> Json:
     for name in sorted({"guardrailConfig", "promptVariables"} & converse.keys()):
         raise WorkshopError("{name} is Amazon Bedrock's own: it works in live mode only. Leave it out here.", name=name)
     limits, tools, wanted = (converse.get(name, {}) for name in ("inferenceConfig", "toolConfig", "outputConfig"))
-    body = {"max_tokens": limits.get("maxTokens", 4096)}
-    body |= {there: limits[here] for here, there in _LIMITS.items() if here in limits}
+    body = {"max_tokens": 4096} | {there: limits[here] for here, there in _LIMITS.items() if here in limits}
     body["messages"] = [{**turn, "content": _blocks(turn["content"])} for turn in converse.get("messages", [])]
     body |= {name: _blocks(given[name]) for name, given in (("system", converse), ("tools", tools)) if name in given}
     for kind, more in tools.get("toolChoice", {}).items():
         body["tool_choice"] = {"type": kind, **more}
     output = {"effort": wanted["effort"]} if "effort" in wanted else {}
-    if "textFormat" in wanted:
-        schema = wanted["textFormat"]["structure"]["jsonSchema"]["schema"]
-        output["format"] = {"type": "json_schema", "schema": json.loads(schema)}
+    if form := wanted.get("textFormat"):
+        output["format"] = {"type": "json_schema", "schema": json.loads(form["structure"]["jsonSchema"]["schema"])}
     return body | ({"output_config": output} if output else {}) | converse.get("additionalModelRequestFields", {})
 
 
@@ -71,7 +69,7 @@ def response_of(message: Json, started: float) -> Json:
 
 
 def _part(block: Json) -> Json:
-    """A block, or what a stream adds to one."""
+    """A block, or what a stream adds to one; None for those that only the server's own tools make."""
     match block:
         case {"type": "text" | "text_delta", "text": text}:
             return {"text": text}
@@ -87,7 +85,6 @@ def _part(block: Json) -> Json:
             return {"toolUse": {"toolUseId": its_id, "name": name, "input": block["input"]}}
         case {"type": "input_json_delta", "partial_json": text}:
             return {"toolUse": {"input": text}}
-    return None  # only the server's own tools make others
 
 
 def _counted(counts: Json, started: float) -> Json:
