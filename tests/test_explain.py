@@ -131,6 +131,7 @@ def test_a_service_that_is_not_reached_and_credentials_that_are_not_there(change
         (aws.InvalidRegionError(region_name="us east 1"), "WORKSHOP_REGION"),
         (aws.InvalidConfigError(error_msg="The SSO session x does not exist."), "aws configure sso"),
         (aws.ConfigParseError(path="~/.aws/config"), "aws/config"),
+        (aws.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), "into AWS_CA_BUNDLE"),
         (ValueError("Invalid endpoint: nowhere"), "AWS_ENDPOINT_URL"),
         (ValueError("Invalid header value b'x\\n'"), "copy it again"),
         # What is not known passes.
