@@ -43,8 +43,8 @@ def _server(name: str) -> replay.Live:
     return Server(name)
 
 
-MODES: dict[str, Callable[[str], replay.Live]] = {"replay": replay.Replay, "server": _server}
-MODES["live"] = lambda name: replay.Live()
+Mode = Callable[[str], replay.Live]  # by the name of a notebook
+MODES: dict[str, Mode] = {"replay": replay.Replay, "server": _server, "live": lambda name: replay.Live()}
 
 
 def show(text: str) -> Markdown:

@@ -17,7 +17,7 @@ from helpers.replay import ORIGINS, response
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording
 from helpers.settings import ROOT
-from tools.notebooks import FOLDER
+from tools.notebooks import FOLDER, edition_of
 from tools.recorder import save
 
 FILES = sorted((ROOT / "data" / "recordings").rglob("*.json"))
@@ -83,7 +83,7 @@ def scanned(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_recording_is_as_it_would_be_written_and_each_entry_true_to_its_origin(path, tmp_path):
-    recording, edition = Recording(path), "zh" if path.parent.name == "zh" else ""
+    recording, edition = Recording(path), edition_of(path)
     assert recording.entries and list(FOLDER.glob(f"{path.name.partition('.')[0]}.ipynb"))  # of a lesson
     for entry in recording.entries:
         assert provenance_problem(entry) == ""

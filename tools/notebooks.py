@@ -50,6 +50,11 @@ def both(listed: Callable[[str], list[Path]]) -> list[Path]:
     return [path for edition in EDITIONS for path in listed(edition)]
 
 
+def edition_of(path: Path) -> str:
+    """Which of EDITIONS a lesson, a solution or a recording at `path` belongs to."""
+    return next((each for each in EDITIONS[1:] if each in path.parts[-3:-1]), "")
+
+
 def without_outputs(path: Path) -> nbformat.NotebookNode:
     """The notebook at `path` as if it had never run."""
     notebook = nbformat.read(path, as_version=4)

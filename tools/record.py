@@ -20,7 +20,7 @@ import nbformat
 from helpers.replay.recording import Recording
 from helpers.settings import settings
 from tests.loopback.rules import RULES
-from tools.notebooks import EDITIONS, environment, execute, inside, lessons, write
+from tools.notebooks import edition_of, environment, execute, inside, lessons, write
 from tools.recorder import save
 from tools.run import line
 
@@ -58,7 +58,7 @@ def record(path: Path, only: str = "") -> int:
 
 def collect(path: Path, only: str) -> int:
     """Answers of the account into the recording; no output of this run is kept. 1 if it stopped or asked nothing."""
-    folder = settings().recordings_dir / (path.parent.name if path.parent.name in EDITIONS else "")
+    folder = settings().recordings_dir / edition_of(path)
     beside = f"{path.stem}.*new.json"  # one; named after the variant, where there is one
     for left in folder.glob(beside):  # of a run that was cut, perhaps of another variant
         left.unlink()

@@ -20,7 +20,7 @@ from helpers.settings import Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
 from tests.loopback.rules import TOO_NEW
-from tools.notebooks import EDITIONS, FOLDER, Outcome, environment, execute, inside
+from tools.notebooks import EDITIONS, FOLDER, Outcome, edition_of, environment, execute, inside
 from tools.recorder import save
 from tools.run import line
 
@@ -78,7 +78,7 @@ def keep(fresh: Recording, path: Path) -> None:
             text = re.sub(changing, steady, text)
         entry["body"] = json.loads(text)
     fresh.date = DAY
-    if path.parent.name in EDITIONS[1:]:
+    if edition_of(path):
         english = Recording(RECORDINGS / path.name).by_key
         fresh.entries = [each for each in fresh.entries if fresh.by_key[key(each)] != english.get(key(each))]
     if fresh.entries:

@@ -23,7 +23,7 @@ from nbconvert.filters import strip_ansi
 from tqdm import tqdm
 
 from helpers.settings import ROOT
-from tools.notebooks import FOLDER, Outcome, all_notebooks, both, environment, execute, write
+from tools.notebooks import FOLDER, Outcome, all_notebooks, both, edition_of, environment, execute, write
 
 BUILD = ROOT / "build"
 # nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not. Long lines wrap.
@@ -109,7 +109,7 @@ def keep(outcome: Outcome, in_place: bool) -> None:
     target = BUILD / "html" / place(outcome.path, ".html")
     target.parent.mkdir(parents=True, exist_ok=True)
     page = _LINK.sub(lambda found: f'href="{moved(found[1], outcome.path, target.parent)}"', page)
-    if target.is_relative_to(BUILD / "html" / "zh"):
+    if edition_of(outcome.path):
         page = page.replace('lang="en"', 'lang="zh-CN"', 1)
     target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
 
@@ -143,7 +143,7 @@ def write_index(paths: list[Path]) -> None:
         opening, page = nbformat.read(path, 4).cells[0].source, place(path, ".html").as_posix()
         found = [re.search(form, opening) for form in (r"^# (.*)", _JOB, r"(?:Minutes: |时长：)(\d+)")]
         title, job, minutes = (each[1] if each else "" for each in found)
-        edition = "zh" if page.startswith("zh/") else ""
+        edition = edition_of(path)
         tables.setdefault(edition, f"\n## {INDEX_HEADS[edition]}\n|---|---|---|\n")
         tables[edition] += f"| [{title}]({page}) | {job} | {minutes} |\n"
     words = "# Claude on Amazon Bedrock: the workshop\n" + "".join(tables.values())

@@ -26,7 +26,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.language import WorkshopError
 from helpers.settings import ROOT
-from tools.notebooks import both, lessons, pictures
+from tools.notebooks import both, edition_of, lessons, pictures
 
 BUILD, NOTES, TEMPLATES = ROOT / "build" / "slides", ROOT / "data" / "slides", Path(__file__).parent
 REVEAL, REGISTRY = "/reveal.js/-/reveal.js-6.0.2.tgz", "https://registry.npmjs.org"
@@ -54,12 +54,11 @@ def main(paths: list[Path]) -> None:
 def build(path: Path, folder: Path = BUILD) -> Path:
     """Write the deck of the executed lesson at `path` into the folder, and say where it is."""
     reveal(folder / "reveal.js")
-    edition = path.parent.name if path.parent.name == "zh" else ""
+    edition = edition_of(path)
     said = NOTES / edition / f"{path.stem}.md"  # a section a slide, "## " and the slide's heading above it
     sections = HEADING.split(said.read_text(encoding="utf-8"))[3:] if said.exists() else []
-    deck = slides(
-        nbformat.read(path, as_version=4), dict(zip(sections[::2], sections[1::2], strict=True)), CUT[edition]
-    )
+    notes = dict(zip(sections[::2], sections[1::2], strict=True))
+    deck = slides(nbformat.read(path, as_version=4), notes, CUT[edition])
     exporter = SlidesExporter(template_name="deck", extra_template_basedirs=[str(TEMPLATES)])
     exporter.reveal_url_prefix, exporter.reveal_theme = "../reveal.js" if edition else "reveal.js", "white"
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True

@@ -84,11 +84,11 @@ class Recording:
             none = say("There is no recorded answer to {call} in {file}.", call=call, file=self.path.name)
             return RecordingMissing(f"{none} {say(_WAYS_ON)}")
         now = _text(request)
-        alike = [len(commonprefix([_text(each), now])) for each in others]  # noqa: RUF071  characters are meant
-        start, near = max(alike), _text(others[alike.index(max(alike))])
+        near = max(map(_text, others), key=lambda other: _alike(other, now))
+        start = _alike(near, now)
         recorded, changed = (repr(text[max(0, start - 20) : start + 40])[1:-1] for text in (near, now))
         asked, told = _in_short(request), [each for each in map(_in_short, others) if each[1]]
-        same = [rules[-90:] for rules, words in told if words == asked[1] and asked not in told]
+        same = [] if asked in told else [rules[-90:] for rules, words in told if words == asked[1]]
         choice = [say("the same, with the system prompt …{rules}", rules=each) for each in same]
         choice = list(dict.fromkeys([*choice, *(words for _, words in told)]))
         lines = [
@@ -170,6 +170,10 @@ def _event(event: dict[str, Json]) -> bytes:
 
 def _text(request: Json) -> str:
     return json.dumps(request, sort_keys=True, ensure_ascii=False)
+
+
+def _alike(one: str, other: str) -> int:
+    return len(commonprefix([one, other]))  # noqa: RUF071  of characters, from the beginning
 
 
 def _in_short(request: Json) -> tuple[str, str]:
