@@ -51,7 +51,8 @@ def main(work: str) -> None:
     if sys.platform == "linux":
         guards += kernel_walls(ctypes.CDLL(None), work)
     os.chdir(work)
-    sys.addaudithook(lambda event, args: hook(event, args, os.path.realpath(work)))
+    scratch = os.path.realpath(work)  # once: imports open thousands of files
+    sys.addaudithook(lambda event, args: hook(event, args, scratch))
     print(", ".join(guards), file=report, flush=True)
 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
