@@ -15,6 +15,7 @@ import pytest
 from helpers.settings import ROOT
 from tools import server_test
 from tools.notebooks import environment, execute, write
+from tools.run import AT_ONCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
 
@@ -28,13 +29,14 @@ def notebook(path: Path, *cells: str) -> Path:
 @pytest.mark.parametrize(("options", "where"), [([], "under build/"), (["--in-place"], "in the notebooks")])
 def test_an_interrupt_is_one_line_and_nothing_starts_after(options, where, tmp_path):
     mark = tmp_path / "second"
-    first = notebook(tmp_path / "first.ipynb", f"open({str(tmp_path / 'on')!r}, 'w')\nimport time\ntime.sleep(60)")
+    waits = f"import os, time\nos.mkdir(f'{tmp_path}/on{{os.getpid()}}')\ntime.sleep(60)"
+    first = [notebook(tmp_path / f"{number}.ipynb", waits) for number in range(AT_ONCE)]
     second = notebook(tmp_path / "second.ipynb", f"open({str(mark)!r}, 'w')")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.run", *options, str(first), str(second)],
+        [sys.executable, "-m", "tools.run", *options, *map(str, first), str(second)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    waited_for((tmp_path / "on").exists)
+    waited_for(lambda: len([*tmp_path.glob("on*")]) == AT_ONCE)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the kernel gets it too
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
