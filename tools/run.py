@@ -27,10 +27,12 @@ from tools.notebooks import FOLDER, Outcome, all_notebooks, both, edition_of, en
 
 BUILD = ROOT / "build"
 AT_ONCE = min(4, os.cpu_count() or 1)  # notebooks; a kernel takes up to half a gigabyte
-# nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not. Long lines wrap.
+# nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not. Long lines wrap,
+# those of an output between words.
 STYLE = (
     "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }"
-    " .jp-InputArea .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>"
+    " .jp-InputArea .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere }"
+    " .jp-OutputArea-output pre { word-break: normal; overflow-wrap: anywhere }</style>"
 )
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
 INDEX_HEADS = {"": "English\n\n| page | the job | minutes |", "zh": "中文版\n\n| 页面 | 任务 | 分钟 |"}
