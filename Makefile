@@ -62,7 +62,7 @@ picture: setup ## take the README's picture from the board lesson
 	@$(BIN)/python -m tools.readme_picture
 
 costs: setup ## what each lesson uses and costs live: the tables of INSTRUCTOR.md
-	@$(BIN)/python -m tools.costs $(NOTEBOOKS)
+	@$(BIN)/python -m tools.costs
 
 record: ## answer from your AWS account and keep the answers (costs money)
 	$(DEV)
@@ -72,7 +72,7 @@ server-test: ## lesson 04 against a real llama-server; builds it the first time 
 	$(DEV)
 	@$(BIN)/python -m tools.server_test
 
-bench: ## speed, as ratios within one run
+bench: ## speed of a batch, as ratios within one run
 	$(DEV)
 	@$(BIN)/python -m tools.bench
 

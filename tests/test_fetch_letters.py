@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import socket
-from http.client import HTTPResponse
 
 import pytest
 
@@ -45,16 +43,6 @@ def test_anything_else_leaves_nothing_and_one_line(fetched, capsys, changes, sai
     assert fetched(**changes) == (1, {})
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
-
-
-def test_a_download_that_is_cut_is_not_kept(fetched, capsys, monkeypatch):
-    here, there = socket.socketpair()
-    there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + PDF[:7000])
-    there.close()
-    answer = HTTPResponse(here)
-    answer.begin()
-    monkeypatch.setattr(fetch_letters, "urlopen", lambda *_, **__: answer)
-    assert fetched() == (1, {}) and "no whole answer" in capsys.readouterr().err
 
 
 def test_a_wrong_file_of_the_user_is_left_alone(fetched, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers import clients, workshop
-from helpers.replay.recording import Recording, raw
+from helpers.replay.recording import Recording
 from helpers.settings import settings
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import after, refused
@@ -155,17 +155,6 @@ def test_scrub_leaves_no_secret_behind_and_numbers_alone():
     assert scrub(plain) == plain
 
 
-def test_bodies_come_back_as_they_were():
-    events = [{"exception": "e", "data": {"message": "m"}}]
-    for kind, body in {
-        "application/json": {"json": {"a": [1, "é"], "b": None}},
-        "text/xml": {"text": "<a>é</a>"},
-        "application/octet-stream": {"base64": "/9j/4AAQ"},
-        "application/vnd.amazon.eventstream": {"events": events},
-    }.items():
-        assert raw(body)[0] == kind and recorder.readable(kind, raw(body)[1]) == body
-
-
 def test_what_differs_from_the_rule_book_is_said(tmp_path):
     found = Recording(tmp_path / "none.json")
     asked = {"modelId": "us.anthropic.claude-sonnet-5-5", "messages": [], "inferenceConfig": {"temperature": 0}}
@@ -251,40 +240,12 @@ def first(service, small, monkeypatch, capsys):
     return small
 
 
-def test_the_settings_are_those_of_the_env_file_and_nothing_collected_is_an_error(
-    first, service, monkeypatch, tmp_path, capsys
-):
-    own = tmp_path / "own.env"
-    own.write_text(f"WORKSHOP_RECORDINGS_DIR={tmp_path / 'own'}\nWORKSHOP_MODE=server\n")
-    with service(says(2)):
-        monkeypatch.delenv("WORKSHOP_RECORDINGS_DIR")
-        monkeypatch.setenv("WORKSHOP_ENV_FILE", str(own))
-        settings.cache_clear()
-        assert record.main([str(first)]) == 0
-        assert "version 2" in (tmp_path / "own" / "small.json").read_text()
-        assert "version 1" in first.with_suffix(".json").read_text()
-        write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), first)
-        assert record.main([str(first)]) == 1
-    assert "nothing was collected" in capsys.readouterr().out
-
-
 def test_nothing_is_asked_before_somebody_agrees_to_the_cost(first, service, monkeypatch):
     before = held(first)
     monkeypatch.setattr("builtins.input", lambda question: "")
     with service(says(2)) as there:
         assert record.main([str(first)]) == 1
     assert there.calls == [] and held(first) == before
-
-
-def test_some_requests_are_renewed_the_others_stay_and_what_is_asked_no_more_goes(first, service):
-    first.write_text(first.read_text().replace("green", "pink"))
-    with service(says(2)) as there:
-        assert record.main(["--only", "about blue", str(first)]) == 0
-    asked = {call.params["messages"][0]["content"][0]["text"] for call in there.calls}
-    assert asked == {"about blue", "about pink"}
-    printed = nbformat.read(first, 4).cells[2].outputs[0].text.splitlines()
-    assert printed == ["about red, version 1", "about pink, version 2", "about blue, version 2"]
-    assert "green" not in first.with_suffix(".json").read_text()
 
 
 def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(first, service, capsys):

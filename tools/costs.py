@@ -1,6 +1,6 @@
 """What the lessons use and cost in live mode, added up over every call that they make.
 
-    python -m tools.costs [notebook ...]
+    python -m tools.costs
 
 Runs the lessons offline and prints the tables of INSTRUCTOR.md. The token counts are those of the recorded
 answers: estimates, as long as the answers are not captured from the service.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import replay
-from helpers.models import COUNTS, FACTS, PRICES, Model
+from helpers.models import COUNTS, Model
 from helpers.settings import Settings
 from tools.notebooks import environment, execute, inside, lessons
 
@@ -110,26 +110,23 @@ def total(uses: Uses) -> Counter[str]:
     return sum(uses.values(), Counter[str]())
 
 
-def main(names: list[str]) -> int:
-    """Run the lessons that are named, or all, and print the tables."""
+def main() -> None:
+    """Run the lessons and print the tables."""
     uses = {}
     with tempfile.TemporaryDirectory() as folder:
-        for path in [Path(name) for name in names] or lessons():
+        for path in lessons():
             notes, uses[path.stem] = Path(folder) / f"{path.stem}.jsonl", Counter[str]()
             notes.touch()
             preamble = inside(f"from tools import costs; costs.listen({str(notes)!r})")
             if error := execute(path, environment(), preamble=preamble).error:
-                print(f"{path.stem}: {error}", file=sys.stderr)
-                return 1
+                sys.exit(f"{path.stem}: {error}")
             for line in notes.read_text(encoding="utf-8").splitlines():
                 uses[path.stem].update(json.loads(line))
     asking = {lesson: use for lesson, use in uses.items() if use["calls"]}
-    print(f"Prices of {FACTS['prices']['date']}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
     print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
     found = ", ".join(f"{lesson} {use['retrievals']}" for lesson, use in uses.items() if use["retrievals"])
     print("\nCalls to Retrieve:", found)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -33,9 +33,9 @@ def problem(entry: dict[str, Any], content: bytes) -> str:
     return f"does not contain {missing[0]!r}" if missing else ""
 
 
-def fetch(entry: dict[str, Any], folder: Path) -> str:
-    """One line on what was done; a whole and right file stands in `folder` or none does. ValueError, OSError."""
-    name, url, target = entry["name"], entry["url"], folder / entry["name"]
+def fetch(entry: dict[str, Any], target: Path) -> str:
+    """One line on what was done; a whole and right file stands at `target` or none does. ValueError, OSError."""
+    url = entry["url"]
     if target.exists():
         if wrong := problem(entry, target.read_bytes()):
             raise ValueError(f"{target} {wrong}: delete it, then run `make letters` again.")
@@ -44,13 +44,11 @@ def fetch(entry: dict[str, Any], folder: Path) -> str:
         with urlopen(Request(url, headers={"User-Agent": "workshop"}), timeout=TIMEOUT) as answer:
             content = answer.read()
     except (OSError, http.client.HTTPException) as error:  # cut off, or no answer at all
-        raise ValueError(f"{name}: {url} gave no whole answer ({error}). Are you online?") from error
+        raise ValueError(f"{target.name}: {url} gave no whole answer ({error}). Are you online?") from error
     if wrong := problem(entry, content):
-        raise ValueError(f"{name}: the file from {url} {wrong}; it was not kept.")
-    folder.mkdir(exist_ok=True)
-    part = target.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(target)
+        raise ValueError(f"{target.name}: the file from {url} {wrong}; it was not kept.")
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(content)
     return "downloaded"
 
 
@@ -58,7 +56,7 @@ def main(letters: Path = LETTERS) -> int:
     """Fetch every letter; 1 after one line on stderr if one failed."""
     for entry in json.loads((letters / "originals.json").read_text(encoding="utf-8")):
         try:
-            print(f"{entry['name']}: {fetch(entry, letters / 'originals')}")
+            print(f"{entry['name']}: {fetch(entry, letters / 'originals' / entry['name'])}")
         except (OSError, ValueError) as error:
             print(error, file=sys.stderr)
             return 1

@@ -1,7 +1,4 @@
-"""JupyterLab on the notebooks, with everything off that asks servers on the network: news, updates, extensions.
-
-python -m tools.lab [option of JupyterLab ...]
-"""
+"""JupyterLab on the notebooks, with everything off that asks servers on the network: news, updates, extensions."""
 
 import subprocess
 import sys

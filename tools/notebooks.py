@@ -90,8 +90,8 @@ def execute(
 ) -> Outcome:
     """Run every cell of the notebook at `path` in a fresh kernel; an error ends up in the outcome.
 
-    `preamble` and `ending` are code run before the first cell and after the last, and not kept; `keep_going` runs on
-    after an error.
+    `preamble` and `ending` are code run before the first cell and after the last, and not kept; with `keep_going` it
+    runs on, and the outcome has the first error.
     """
     notebook = without_outputs(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -116,7 +116,7 @@ def execute(
     except Exception as failure:  # a kernel that died or hung: the other notebooks still run
         error = f"{type(failure).__name__}: {failure}"
     seconds = time.perf_counter() - start
-    for output in notebook.cells[0].outputs + notebook.cells[-1].outputs:  # which are not kept
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if output.output_type == "error":
             error = error or f"{output.ename}: {output.evalue}"
     notebook.cells = notebook.cells[1:-1]

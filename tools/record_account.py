@@ -35,19 +35,17 @@ _STEADY = {  # what differs from run to run: moments and request ids in moto's a
 }
 
 
-def main() -> int:
-    """Record both lessons for both stores, in both editions; 1 if a run failed or left something."""
+def main() -> None:
+    """Record both lessons for both stores, in both editions; it ends where a run failed or left something."""
     for edition, store in itertools.product(EDITIONS, STORES):
         with tempfile.TemporaryDirectory() as folder:
             outcomes, left, _ = run(store, Path(folder), edition)
             print(*map(line, outcomes), sep="\n")
             if left or any(outcome.error for outcome in outcomes):
-                print(f"left behind: {left}")
-                return 1
+                sys.exit(f"left behind: {left}")
             for lesson in LESSONS:
                 fresh = Recording(Path(folder) / edition / f"{lesson}.{store}.new.json")
                 keep(fresh, RECORDINGS / edition / f"{lesson}.{store}.json")
-    return 0
 
 
 def run(
@@ -86,4 +84,4 @@ def keep(fresh: Recording, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -46,8 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [path.resolve() for path in options.notebooks] or both(all_notebooks)
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
-    if problem := no_loopback():
-        sys.exit(problem)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        sys.exit(f"Notebooks need the loopback interface to talk to their kernels: {error}. Try: ip link set lo up")
     # Away from the main thread nbclient leaves Ctrl-C to us; a kernel ends by itself when its parent is gone.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, paths, options.in_place)
@@ -57,17 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
             where = "in the notebooks" if options.in_place else "under build/"
             print(f"\nStopped; what was finished is {where}.", flush=True)
             os._exit(130)
-
-
-def no_loopback() -> str:
-    """Why no kernel can be talked to on this machine; "" if one can."""
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=5).close()
-    except OSError as error:
-        told = f"Notebooks need the loopback interface (127.0.0.1) to talk to their kernels: {error}."
-        return f"{told} In a namespace of your own: ip link set lo up."
-    return ""
 
 
 def run(paths: list[Path], in_place: bool) -> int:
