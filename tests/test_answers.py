@@ -1,6 +1,5 @@
 """Recorded answers without an account: what is asked stands in a folder, and its reply is taken word for word."""
 
-import base64
 import io
 import json
 
@@ -30,14 +29,6 @@ def converse(limit, question=QUESTION):
     return answer["stopReason"], answer["output"]["message"]["content"][0]["text"]
 
 
-def invoke(limit):
-    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(picture()).decode()}
-    content = [{"type": "image", "source": source}, {"type": "text", "text": QUESTION}]
-    body = {"max_tokens": limit, "system": RULES, "messages": [{"role": "user", "content": content}]}
-    answer = clients.client("bedrock-runtime").invoke_model(modelId="m.x", body=json.dumps(body))["body"].read()
-    return json.loads(answer)["stop_reason"], json.loads(answer)["content"][0]["text"]
-
-
 def test_a_reply_is_taken_word_for_word_and_cut_only_at_max_tokens(tmp_path, change, monkeypatch):
     for name in ("ASKS", "RECORDINGS"):
         monkeypatch.setattr(answers, name, tmp_path)
@@ -46,9 +37,9 @@ def test_a_reply_is_taken_word_for_word_and_cut_only_at_max_tokens(tmp_path, cha
     with monkeypatch.context() as patch:
         patch.setattr(replay.Replay, "answer", replay.Replay.answer)  # which `listen` exchanges
         answers.listen(str(tmp_path / "lesson"))
-        assert {ask(limit) for ask in (converse, invoke) for limit in (999, 9)} == {("end_turn", answers.PENDING)}
+        assert {converse(limit) for limit in (999, 9)} == {("end_turn", answers.PENDING)}
     folders = [path.parent for path in (tmp_path / "lesson").glob("*/prompt.md")]
-    assert len(folders) == 4
+    assert len(folders) == 2
     for folder in folders:
         told = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "request.json"}
         text = f"# System\n\n{RULES}\n\n# User\n\n[picture: 1.png]\n\n{QUESTION}\n"
@@ -56,10 +47,9 @@ def test_a_reply_is_taken_word_for_word_and_cut_only_at_max_tokens(tmp_path, cha
         (folder / "reply.md").write_text(REPLY, encoding="utf-8")
     answers.take("lesson")
     workshop.start("lesson")
-    for ask in (converse, invoke):
-        assert ask(999) == ("end_turn", REPLY.rstrip("\n"))
-        stop, text = ask(9)
-        assert stop == "max_tokens" and REPLY.startswith(text) and 10 < len(text) < 40
+    assert converse(999) == ("end_turn", REPLY.rstrip("\n"))
+    stop, text = converse(9)
+    assert stop == "max_tokens" and REPLY.startswith(text) and 10 < len(text) < 40
     with pytest.raises(RecordingMissing):  # a control: nothing answers what was not asked
         converse(999, "Which shape?")
 

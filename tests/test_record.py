@@ -1,11 +1,9 @@
 """`make record` against a service on this machine: replay gives the same, nothing secret, no file half-written."""
 
-import io
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout, suppress
-from unittest.mock import DEFAULT, Mock, patch
+from functools import partial
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -13,11 +11,10 @@ from botocore.exceptions import ClientError
 
 from helpers import clients, workshop
 from helpers.replay.recording import Recording
-from helpers.settings import settings
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import after, refused
 from tools import record, recorder
-from tools.notebooks import Outcome, write
+from tools.notebooks import write
 from tools.scrub import ACCOUNT as KEPT
 from tools.scrub import scrub
 
@@ -214,58 +211,28 @@ def test_a_notebook_recorded_in_kernels_prints_what_the_service_said_but_nothing
     assert {each.name for each in small.parent.iterdir()} == {"small.json", "small.ipynb"}
 
 
-@pytest.fixture
-def first(service, small, monkeypatch, capsys):
-    """The path of the small notebook, recorded once; its cells run in this process, for a kernel takes seconds."""
-
-    def execute_here(path, env, preamble=""):
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        notebook, names, error = nbformat.read(path, 4), {}, ""
-        exec(preamble, names)
-        for cell in notebook.cells:
-            with redirect_stdout(io.StringIO()) as text:
-                try:
-                    exec(cell.source, names)
-                except Exception as problem:
-                    error = str(problem)
-                    break
-            cell.outputs = [nbformat.v4.new_output("stream", text=text.getvalue())]
-        return Outcome(path, notebook, 0, 0.0, error)
-
-    monkeypatch.setattr(record, "execute", execute_here)
-    with service(says(1)):
-        assert record.main([str(small)]) == 0
-    return small
+def test_nobody_agrees_or_the_run_fails_and_file_and_notebook_are_as_they_were(service, small, monkeypatch, capsys):
+    recorder.save(Recording(small.with_suffix(".json")), small.with_suffix(".json"))
+    before = held(small)
+    with service(says(2), On(refused("expired"), operation="Converse", calls=after(2))) as there:
+        monkeypatch.setattr("builtins.input", lambda question: "")
+        assert record.main([str(small)]) == 1 and there.calls == []
+        monkeypatch.setattr("builtins.input", lambda question: "yes")
+        assert record.main([str(small)]) == 1
+    assert "is as it was" in capsys.readouterr().out and held(small) == before
+    assert len(Recording(small.with_suffix(".new.json")).entries) == 5  # who, a passage, two answers, and the refusal
 
 
-def test_nothing_is_asked_before_somebody_agrees_to_the_cost(first, service, monkeypatch):
-    before = held(first)
-    monkeypatch.setattr("builtins.input", lambda question: "")
-    with service(says(2)) as there:
-        assert record.main([str(first)]) == 1
-    assert there.calls == [] and held(first) == before
-
-
-def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(first, service, capsys):
-    before = held(first)
-    with service(says(2), On(refused("expired"), operation="Converse", calls=after(2))):
-        assert record.main([str(first)]) == 1
-    assert "is as it was" in capsys.readouterr().out and held(first) == before
-    assert len(Recording(first.with_suffix(".new.json")).entries) == 5  # who, a passage, two answers, and the refusal
-
-
-def test_a_recording_stopped_at_any_moment_leaves_whole_files(first, service):
-    """A file changes only where another takes its place: stopped before the first of these, before the second, ..."""
-    old, found = held(first), []
-    for moment in range(8):
-        first.with_suffix(".json").write_bytes(old[0])
-        first.write_bytes(old[1])
-        stopped = Mock(wraps=os.replace, side_effect=[DEFAULT] * moment + [KeyboardInterrupt])
-        with service(says(2)), patch("os.replace", stopped), suppress(KeyboardInterrupt):
-            record.main([str(first)])
-        found.append(held(first))
-    new = [content.replace(b"version 1", b"version 2") for content in old]
-    # Six times while the answers come in; then the recording is replaced, and then the notebook.
-    assert found == [old] * 6 + [[new[0], old[1]]] + [new]
+def test_a_recording_or_notebook_that_is_not_written_to_its_end_leaves_the_old_file(small, tmp_path, monkeypatch):
+    recorder.save(Recording(tmp_path / "none.json"), small.with_suffix(".json"))
+    before, changed = held(small), Recording(tmp_path / "none.json")
+    changed.add({"call": "x.Y", "origin": "service", "request": {}, "body": {"json": {}}})
+    writers = {".json": partial(recorder.save, changed), ".ipynb": partial(write, nbformat.v4.new_notebook())}
+    for suffix, attempt in writers.items():
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("os.replace", Mock(side_effect=KeyboardInterrupt))
+            attempt(small.with_suffix(suffix))
+        assert held(small) == before
+        attempt(small.with_suffix(suffix))  # a control
+        assert held(small) != before
+        before = held(small)

@@ -14,8 +14,6 @@ import pytest
 from helpers.settings import ROOT
 from tools.notebooks import environment, execute, write
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="make runs on POSIX systems")
-
 
 def notebook(path: Path, *cells: str) -> Path:
     """A notebook with these code cells."""
@@ -35,19 +33,14 @@ def test_an_interrupt_is_one_line_and_nothing_starts_after(tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the kernel gets it too
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert (
-        said.endswith("\nStopped; what was finished is under build/.\n")
-        and "FAILED" not in said
-        and "Error" not in said
-    )
+    assert said.endswith("\nStopped; what was finished is under build/.\n")
+    assert "FAILED" not in said and "Error" not in said
     assert not mark.exists()
 
 
-def test_a_notebook_that_fails_says_after_how_many_cells_and_the_others_run(tmp_path):
+def test_a_notebook_that_fails_says_after_how_many_cells(tmp_path):
     outcome = execute(notebook(tmp_path / "x.ipynb", "1", "1 / 0", "2"), environment())
     assert outcome.cells == 2 and outcome.error == "ZeroDivisionError: division by zero"
-    again = execute(notebook(tmp_path / "y.ipynb", "1"), {**environment(), "PATH": "", "PYTHONHOME": "/nowhere"})
-    assert again.cells == 0 and again.error
 
 
 # The environment, made by a Python that only notes what it is asked

@@ -6,7 +6,6 @@
 CONTRIBUTING.md says who answers, and how. NOTEBOOK may be of the Chinese edition, zh/04_financial_rag.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -67,7 +66,7 @@ def listen(folder: str) -> None:
 
 
 def write_prompt(params: dict[str, Any], folder: Path) -> None:
-    """prompt.md and the pictures of one request to Claude, InvokeModel's or Converse's."""
+    """prompt.md of one request to Claude, InvokeModel's or Converse's, and the pictures of Converse's."""
     body = json.loads(params["body"]) if "body" in params else messages.request_of(params)
     turns = [{"role": "system", "content": body["system"]}] if body.get("system") else []
     parts, pictures = [], 0
@@ -80,7 +79,7 @@ def write_prompt(params: dict[str, Any], folder: Path) -> None:
                 case {"type": "image", "source": {"media_type": kind, "data": data}}:
                     pictures += 1
                     name = f"{pictures}.{kind.removeprefix('image/')}"
-                    (folder / name).write_bytes(data if isinstance(data, bytes) else base64.b64decode(data))
+                    (folder / name).write_bytes(data)
                     lines.append(f"[picture: {name}]")
         parts.append("\n\n".join(lines))
     if form := body.get("output_config", {}).get("format"):
