@@ -78,7 +78,7 @@ bench: ## speed of a batch, as ratios within one run
 
 exercises: ## write the exercises of the lessons from their solutions
 	$(DEV)
-	@$(BIN)/python -m tools.exercises $(NOTEBOOKS)
+	@$(BIN)/python -m tools.exercises
 
 chinese: ## make the Chinese edition from the English one and locale/zh, and run it
 	$(DEV)

