@@ -62,7 +62,7 @@ picture: setup ## take the README's picture from the board lesson
 	@$(BIN)/python -m tools.readme_picture
 
 costs: setup ## what each lesson uses and costs live: the tables of INSTRUCTOR.md
-	@$(BIN)/python -m tools.costs $(NOTEBOOKS)
+	@$(BIN)/python -m tools.costs
 
 record: ## answer from your AWS account and keep the answers (costs money)
 	$(DEV)
@@ -72,13 +72,13 @@ server-test: ## lesson 04 against a real llama-server; builds it the first time 
 	$(DEV)
 	@$(BIN)/python -m tools.server_test
 
-bench: ## speed, as ratios within one run
+bench: ## speed of a batch, as ratios within one run
 	$(DEV)
 	@$(BIN)/python -m tools.bench
 
 exercises: ## write the exercises of the lessons from their solutions
 	$(DEV)
-	@$(BIN)/python -m tools.exercises $(NOTEBOOKS)
+	@$(BIN)/python -m tools.exercises
 
 chinese: ## make the Chinese edition from the English one and locale/zh, and run it
 	$(DEV)

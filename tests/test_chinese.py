@@ -118,13 +118,6 @@ def test_control_another_term_than_the_glossary_has_is_said():
     assert list(chinese.broken(Message("Two passages", "两个片段"))) == ["passage is 段落"]
 
 
-def test_a_mistyped_name_is_refused_before_anything_is_written(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(chinese, "LOCALE", tmp_path)
-    assert chinese.main(["04_finance", "README"]) == 1
-    assert "no catalog 04_finance; there are helpers, README" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
-
-
 # What a learner reads
 SERVICE = re.compile(r"(?s)```.*?(?:```|\Z)|`[^`]*`|<[^>]*>|https?://\S+|\S+\.(?:ipynb|json|pdf|py|po|md)\b")
 FOUR_WORDS = re.compile(r"[A-Za-z][A-Za-z'’]+(?:,? [A-Za-z'’]{2,}){3,}")

@@ -1,6 +1,5 @@
 """What README.md and INSTRUCTOR.md say about the notebooks is what the notebooks say themselves."""
 
-import html
 import re
 
 import nbformat
@@ -59,16 +58,3 @@ def test_every_make_target_that_is_named_exists(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     named = re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE)
     assert named and set(named) <= targets
-
-
-def labels_without_a_place(text, drawing):
-    """The lines of the labels in a graph's text that its drawing lacks."""
-    lines = {line for label in re.findall(r'label="([^"]+)"', text) for line in label.split(r"\n")}
-    return {line for line in lines if html.escape(line).replace("&#x27;", "&#39;") not in drawing}
-
-
-def test_the_drawing_of_what_calls_what_is_of_its_text():
-    text, drawing = ((ROOT / f"docs/calls.{kind}").read_text(encoding="utf-8") for kind in ("dot", "svg"))
-    assert text.count("->") == drawing.count('class="edge"')
-    assert not labels_without_a_place(text, drawing)
-    assert labels_without_a_place(text.replace("LangChain", "Elsewhere"), drawing) == {"Elsewhere"}

@@ -1,23 +1,20 @@
 """`make record` against a service on this machine: replay gives the same, nothing secret, no file half-written."""
 
-import io
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout, suppress
-from unittest.mock import DEFAULT, Mock, patch
+from functools import partial
+from unittest.mock import Mock
 
 import nbformat
 import pytest
 from botocore.exceptions import ClientError
 
 from helpers import clients, workshop
-from helpers.replay.recording import Recording, raw
-from helpers.settings import settings
+from helpers.replay.recording import Recording
 from tests.loopback import On, Reply, Script, Service
 from tests.loopback.faults import after, refused
 from tools import record, recorder
-from tools.notebooks import Outcome, write
+from tools.notebooks import write
 from tools.scrub import ACCOUNT as KEPT
 from tools.scrub import scrub
 
@@ -155,17 +152,6 @@ def test_scrub_leaves_no_secret_behind_and_numbers_alone():
     assert scrub(plain) == plain
 
 
-def test_bodies_come_back_as_they_were():
-    events = [{"exception": "e", "data": {"message": "m"}}]
-    for kind, body in {
-        "application/json": {"json": {"a": [1, "é"], "b": None}},
-        "text/xml": {"text": "<a>é</a>"},
-        "application/octet-stream": {"base64": "/9j/4AAQ"},
-        "application/vnd.amazon.eventstream": {"events": events},
-    }.items():
-        assert raw(body)[0] == kind and recorder.readable(kind, raw(body)[1]) == body
-
-
 def test_what_differs_from_the_rule_book_is_said(tmp_path):
     found = Recording(tmp_path / "none.json")
     asked = {"modelId": "us.anthropic.claude-sonnet-5-5", "messages": [], "inferenceConfig": {"temperature": 0}}
@@ -225,86 +211,28 @@ def test_a_notebook_recorded_in_kernels_prints_what_the_service_said_but_nothing
     assert {each.name for each in small.parent.iterdir()} == {"small.json", "small.ipynb"}
 
 
-@pytest.fixture
-def first(service, small, monkeypatch, capsys):
-    """The path of the small notebook, recorded once; its cells run in this process, for a kernel takes seconds."""
-
-    def execute_here(path, env, preamble=""):
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        notebook, names, error = nbformat.read(path, 4), {}, ""
-        exec(preamble, names)
-        for cell in notebook.cells:
-            with redirect_stdout(io.StringIO()) as text:
-                try:
-                    exec(cell.source, names)
-                except Exception as problem:
-                    error = str(problem)
-                    break
-            cell.outputs = [nbformat.v4.new_output("stream", text=text.getvalue())]
-        return Outcome(path, notebook, 0, 0.0, error)
-
-    monkeypatch.setattr(record, "execute", execute_here)
-    with service(says(1)):
-        assert record.main([str(small)]) == 0
-    return small
+def test_nobody_agrees_or_the_run_fails_and_file_and_notebook_are_as_they_were(service, small, monkeypatch, capsys):
+    recorder.save(Recording(small.with_suffix(".json")), small.with_suffix(".json"))
+    before = held(small)
+    with service(says(2), On(refused("expired"), operation="Converse", calls=after(2))) as there:
+        monkeypatch.setattr("builtins.input", lambda question: "")
+        assert record.main([str(small)]) == 1 and there.calls == []
+        monkeypatch.setattr("builtins.input", lambda question: "yes")
+        assert record.main([str(small)]) == 1
+    assert "is as it was" in capsys.readouterr().out and held(small) == before
+    assert len(Recording(small.with_suffix(".new.json")).entries) == 5  # who, a passage, two answers, and the refusal
 
 
-def test_the_settings_are_those_of_the_env_file_and_nothing_collected_is_an_error(
-    first, service, monkeypatch, tmp_path, capsys
-):
-    own = tmp_path / "own.env"
-    own.write_text(f"WORKSHOP_RECORDINGS_DIR={tmp_path / 'own'}\nWORKSHOP_MODE=server\n")
-    with service(says(2)):
-        monkeypatch.delenv("WORKSHOP_RECORDINGS_DIR")
-        monkeypatch.setenv("WORKSHOP_ENV_FILE", str(own))
-        settings.cache_clear()
-        assert record.main([str(first)]) == 0
-        assert "version 2" in (tmp_path / "own" / "small.json").read_text()
-        assert "version 1" in first.with_suffix(".json").read_text()
-        write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), first)
-        assert record.main([str(first)]) == 1
-    assert "nothing was collected" in capsys.readouterr().out
-
-
-def test_nothing_is_asked_before_somebody_agrees_to_the_cost(first, service, monkeypatch):
-    before = held(first)
-    monkeypatch.setattr("builtins.input", lambda question: "")
-    with service(says(2)) as there:
-        assert record.main([str(first)]) == 1
-    assert there.calls == [] and held(first) == before
-
-
-def test_some_requests_are_renewed_the_others_stay_and_what_is_asked_no_more_goes(first, service):
-    first.write_text(first.read_text().replace("green", "pink"))
-    with service(says(2)) as there:
-        assert record.main(["--only", "about blue", str(first)]) == 0
-    asked = {call.params["messages"][0]["content"][0]["text"] for call in there.calls}
-    assert asked == {"about blue", "about pink"}
-    printed = nbformat.read(first, 4).cells[2].outputs[0].text.splitlines()
-    assert printed == ["about red, version 1", "about pink, version 2", "about blue, version 2"]
-    assert "green" not in first.with_suffix(".json").read_text()
-
-
-def test_a_run_that_fails_leaves_file_and_notebook_as_they_were(first, service, capsys):
-    before = held(first)
-    with service(says(2), On(refused("expired"), operation="Converse", calls=after(2))):
-        assert record.main([str(first)]) == 1
-    assert "is as it was" in capsys.readouterr().out and held(first) == before
-    assert len(Recording(first.with_suffix(".new.json")).entries) == 5  # who, a passage, two answers, and the refusal
-
-
-def test_a_recording_stopped_at_any_moment_leaves_whole_files(first, service):
-    """A file changes only where another takes its place: stopped before the first of these, before the second, ..."""
-    old, found = held(first), []
-    for moment in range(8):
-        first.with_suffix(".json").write_bytes(old[0])
-        first.write_bytes(old[1])
-        stopped = Mock(wraps=os.replace, side_effect=[DEFAULT] * moment + [KeyboardInterrupt])
-        with service(says(2)), patch("os.replace", stopped), suppress(KeyboardInterrupt):
-            record.main([str(first)])
-        found.append(held(first))
-    new = [content.replace(b"version 1", b"version 2") for content in old]
-    # Six times while the answers come in; then the recording is replaced, and then the notebook.
-    assert found == [old] * 6 + [[new[0], old[1]]] + [new]
+def test_a_recording_or_notebook_that_is_not_written_to_its_end_leaves_the_old_file(small, tmp_path, monkeypatch):
+    recorder.save(Recording(tmp_path / "none.json"), small.with_suffix(".json"))
+    before, changed = held(small), Recording(tmp_path / "none.json")
+    changed.add({"call": "x.Y", "origin": "service", "request": {}, "body": {"json": {}}})
+    writers = {".json": partial(recorder.save, changed), ".ipynb": partial(write, nbformat.v4.new_notebook())}
+    for suffix, attempt in writers.items():
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("os.replace", Mock(side_effect=KeyboardInterrupt))
+            attempt(small.with_suffix(suffix))
+        assert held(small) == before
+        attempt(small.with_suffix(suffix))  # a control
+        assert held(small) != before
+        before = held(small)

@@ -1,9 +1,5 @@
 """The decks: what goes on which slide, and the speaker's notes. The browser test looks at those of the lessons."""
 
-import http.server
-from pathlib import Path
-from threading import Thread
-
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -53,30 +49,6 @@ def test_a_note_is_under_its_slide_and_one_without_a_slide_is_an_error():
     assert [kind for kind, _ in made(new_markdown_cell("## S"), S="Say this.")] == ["slide", "slide", "notes"]
     with pytest.raises(WorkshopError, match="no slide has the heading 'Z'"):
         made(Z="Say that.")
-
-
-class Cut(http.server.BaseHTTPRequestHandler):
-    """A download that ends too soon."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "99")
-        self.end_headers()
-        self.wfile.write(b"x")
-
-    def log_message(self, *args):
-        """Say nothing."""
-
-
-def test_a_download_that_was_cut_an_empty_registry_and_a_mistyped_notebook_are_a_line_each(monkeypatch, tmp_path):
-    with http.server.HTTPServer(("127.0.0.1", 0), Cut) as server:
-        Thread(target=server.handle_request).start()
-        monkeypatch.setattr(slides, "REGISTRY", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("NPM_CONFIG_REGISTRY", "")
-        with pytest.raises(WorkshopError, match="IncompleteRead"):
-            slides.reveal(tmp_path / "reveal.js")
-    with pytest.raises(SystemExit, match=r"There is no 04_fnancial.ipynb\."):
-        slides.main([Path("04_fnancial.ipynb")])
 
 
 def test_only_the_pinned_reveal_js_is_taken(monkeypatch, tmp_path):

@@ -3,32 +3,28 @@
     python -m tools.answers ask  NOTEBOOK     run it offline; open requests go to build/asks/NOTEBOOK/<key>/
     python -m tools.answers take NOTEBOOK     add the answers found there to data/recordings/NOTEBOOK.json
 
-NOTEBOOK may be of the Chinese edition, zh/04_financial_rag.
-
-A request to Claude becomes prompt.md with its pictures 1.png, 2.jpeg ... beside it. Whoever answers sees that
-folder and nothing else, and writes reply.md; it is kept word for word, and cut only where max tokens cuts it.
-Retrieve is answered by the offline index. A request for which there is a file in tools/api_answers/ is
-answered by that file, written from the service's API model.
+CONTRIBUTING.md says who answers, and how. NOTEBOOK may be of the Chinese edition, zh/04_financial_rag.
 """
 
-import argparse
-import base64
 import hashlib
 import json
 import re
 import shutil
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from helpers import replay
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, RecordingMissing, key, request_of
 from helpers.server import messages
 from helpers.settings import ROOT, Settings, settings
-from tools.estimates import cut, image_tokens, text_tokens
-from tools.notebooks import FOLDER, environment, execute, inside
+from tools.notebooks import FOLDER, environment, execute
 from tools.recorder import save
+from tools.run import line
 
 ASKS = ROOT / "build" / "asks"
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
@@ -38,6 +34,9 @@ WHOLE = "whole"  # a file beside the requests: the run that asked them met no er
 EVERY = "for each in globals().get('TRY', ()):\n    attempt(each)"  # what a lesson offers to try, all of it
 _READABLE = 50  # answers of the index: more are not written down, since every run computes them anyway
 _STREAMED = 24  # characters in a piece of a streamed answer; the service sends pieces of about this size
+# Token counts where nobody counted: rough, and marked as estimates wherever they are shown.
+CHARACTERS_A_TOKEN = 3.5  # English prose has about 4, code about 3; a Chinese character is about one token
+PIXELS_A_TOKEN, LONG_SIDE = 750, 1568  # https://docs.anthropic.com/en/docs/build-with-claude/vision
 
 
 def listen(folder: str) -> None:
@@ -67,7 +66,7 @@ def listen(folder: str) -> None:
 
 
 def write_prompt(params: dict[str, Any], folder: Path) -> None:
-    """prompt.md and the pictures of one request to Claude, InvokeModel's or Converse's."""
+    """prompt.md of one request to Claude, InvokeModel's or Converse's, and the pictures of Converse's."""
     body = json.loads(params["body"]) if "body" in params else messages.request_of(params)
     turns = [{"role": "system", "content": body["system"]}] if body.get("system") else []
     parts, pictures = [], 0
@@ -80,37 +79,27 @@ def write_prompt(params: dict[str, Any], folder: Path) -> None:
                 case {"type": "image", "source": {"media_type": kind, "data": data}}:
                     pictures += 1
                     name = f"{pictures}.{kind.removeprefix('image/')}"
-                    (folder / name).write_bytes(data if isinstance(data, bytes) else base64.b64decode(data))
+                    (folder / name).write_bytes(data)
                     lines.append(f"[picture: {name}]")
         parts.append("\n\n".join(lines))
-    if form := body.get("output_config", {}).get("format"):
-        schema = json.dumps(form["schema"], indent=1)
-        parts.append(f"# Format\n\nThe answer is one JSON object of this schema:\n\n{schema}")
     (folder / "prompt.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def ask(name: str) -> int:
-    """Run the lesson, all that it offers to try, and its solutions; list what has no answer yet. 1 if a run stopped."""
+def ask(name: str) -> None:
+    """Run the lesson, all that it offers to try, and its solutions; list what has no answer yet."""
     folder = ASKS / name
     shutil.rmtree(folder, ignore_errors=True)
-    preamble = inside(f"from tools import answers; answers.listen({str(folder)!r})")
+    folder.mkdir(parents=True)
+    preamble = f"from tools import answers; answers.listen({str(folder)!r})"
     path = FOLDER / f"{name}.ipynb"
     worked = path.parent / "solutions" / path.name
-    whole, stopped = True, False
-    for each in [path] + [worked] * worked.exists():
-        outcome = execute(each, environment(), preamble=preamble, keep_going=True, ending=EVERY)
-        put_out = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
-        for error in (output for output in put_out if output.output_type == "error"):
-            print(f"  {error.ename}: {error.evalue[:200]}")
-            whole = False
-        if outcome.error:
-            print(f"  {each.relative_to(FOLDER)} stopped after {outcome.cells} cells: {outcome.error}")
-            stopped = True
+    paths = [path] + [worked] * worked.exists()
+    outcomes = [execute(each, environment(), preamble=preamble, keep_going=True, ending=EVERY) for each in paths]
+    print(*map(line, outcomes), sep="\n")
     for prompt in sorted(folder.glob("*/prompt.md")):
         print(f"  open: {prompt.parent.relative_to(ROOT)}")
-    if folder.exists() and whole and not stopped:
+    if not any(outcome.error for outcome in outcomes):
         (folder / WHOLE).touch()
-    return int(stopped)
 
 
 def take(name: str) -> None:
@@ -130,9 +119,8 @@ def take(name: str) -> None:
         if entry and not (name.startswith("zh/") and entry["origin"] != "model"):  # the rest is as in English
             kept[key(entry)] = entry
             print(f"  taken: {entry['call']} ({entry['origin']})")
-    if not (ASKS / name / WHOLE).exists():
-        print("  nothing is dropped: `ask` did not run through without an error")
-    elif seen and all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md")):
+    answered = all(path.with_name("reply.md").exists() for path in (ASKS / name).glob("*/prompt.md"))
+    if answered and (ASKS / name / WHOLE).exists():
         kept = {found: entry for found, entry in kept.items() if found in seen}
     recording.entries = list(kept.values())
     save(recording, recording.path)
@@ -194,6 +182,27 @@ def _body(call: str, model: str, text: str, is_cut: bool, usage: dict[str, int])
     raise ValueError(f"no form of an answer is known for {call}")
 
 
+def _weight(character: str) -> float:
+    return 1 / CHARACTERS_A_TOKEN if character.isascii() else 1.0
+
+
+def text_tokens(text: str) -> int:
+    """Estimated number of tokens of `text`."""
+    return round(sum(map(_weight, text)))
+
+
+def cut(text: str, tokens: int) -> str:
+    """The beginning of `text` that is estimated at `tokens` tokens."""
+    return text[: sum(total <= tokens for total in accumulate(map(_weight, text)))]
+
+
+def image_tokens(path: Path) -> int:
+    """Estimated number of tokens of a picture, which is scaled down to LONG_SIDE pixels before it is read."""
+    width, height = Image.open(path).size
+    scale = min(1.0, LONG_SIDE / max(width, height))
+    return round(width * height * scale * scale / PIXELS_A_TOKEN)
+
+
 def text_of(entry: dict[str, Any]) -> str:
     """The text of a recorded answer, in whichever form of the operations it is."""
     body, events = entry["body"].get("json", {}), entry["body"].get("events", [])
@@ -202,8 +211,4 @@ def text_of(entry: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["ask", "take"])
-    parser.add_argument("notebook")
-    options = parser.parse_args()
-    sys.exit((ask if options.command == "ask" else take)(options.notebook))
+    {"ask": ask, "take": take}[sys.argv[1]](sys.argv[2])

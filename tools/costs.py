@@ -1,6 +1,6 @@
 """What the lessons use and cost in live mode, added up over every call that they make.
 
-    python -m tools.costs [notebook ...]
+    python -m tools.costs
 
 Runs the lessons offline and prints the tables of INSTRUCTOR.md. The token counts are those of the recorded
 answers: estimates, as long as the answers are not captured from the service.
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from helpers import replay
-from helpers.models import COUNTS, FACTS, PRICES, Model
+from helpers.models import COUNTS, Model
 from helpers.settings import Settings
-from tools.notebooks import environment, execute, inside, lessons
+from tools.notebooks import environment, execute, lessons
 
 DEFAULT: str = Settings.model_fields["model"].default
 ALIASES = (DEFAULT, "claude-haiku-5-5", "claude-opus-5-5")
 # Output tokens that a call is taken to think, by effort. Nobody measured them: what the service bills is in `usage`.
 THINKING = {"low": 300, "medium": 1500, "high": 5000}
 KINDS = ("inputTokens", "cacheWriteInputTokens", "cacheReadInputTokens", "outputTokens", "thinking")
-Uses = Mapping[str, Counter[str]]  # by lesson: tokens of KINDS, "calls" to Claude, their "limits", "retrievals"
+Uses = Mapping[str, Counter[str]]  # by lesson: tokens of KINDS, "calls" to Claude, their "limits"
 
 
 def listen(notes: str) -> None:
@@ -42,9 +42,7 @@ def listen(notes: str) -> None:
 
 
 def use_of(call: str, params: dict[str, Any], body: dict[str, Any]) -> dict[str, int]:
-    """What counts of one call and its recorded body: of Converse, ConverseStream, InvokeModel or Retrieve."""
-    if not call.startswith("bedrock-runtime."):
-        return {"retrievals": int(call.endswith(".Retrieve"))}
+    """What counts of one call and its recorded body: of Converse, ConverseStream or InvokeModel."""
     events = [event["data"]["usage"] for event in body.get("events", []) if "usage" in event["data"]]
     usage = events[-1] if events else body.get("json", {}).get("usage", {})
     names = {theirs: ours for ours, theirs in COUNTS.items()}
@@ -71,7 +69,7 @@ def cost_table(uses: Uses) -> str:
     """Tokens and dollars of each lesson that calls Claude, and their sum, as Markdown."""
     heads = ["lesson", "calls", "input", "cache write", "cache read", "output", "thinking"]
     rows = [[*heads, *(f"$ {alias}" for alias in ALIASES)]]
-    for lesson, use in {**uses, "all": total(uses)}.items():
+    for lesson, use in {**uses, "all": sum(uses.values(), Counter())}.items():
         costs = (f"{dollars(use, alias):.3f}" for alias in ALIASES)
         rows.append([lesson, str(use["calls"]), *(f"{use[kind]:,}" for kind in KINDS), *costs])
     return _table(rows)
@@ -99,37 +97,27 @@ def _table(rows: list[list[str]]) -> str:
 
 def arithmetic(uses: Uses) -> str:
     """The sum of the lessons worked out by hand for the workshop's own model, in one line."""
-    whole, (fresh, output, read, write) = total(uses), Model(DEFAULT, "global.", "", None).prices
+    whole, (fresh, output, read, write) = sum(uses.values(), Counter()), Model(DEFAULT, "global.", "", None).prices
     prices = zip(KINDS, (fresh, write, read, output, output), strict=True)
     terms = " + ".join(f"{whole[kind]:,} × ${price:.2f}" for kind, price in prices)
     return f"({terms}) / 1,000,000 = ${dollars(whole, DEFAULT):.3f}"
 
 
-def total(uses: Uses) -> Counter[str]:
-    """The sum of several lessons."""
-    return sum(uses.values(), Counter[str]())
-
-
-def main(names: list[str]) -> int:
-    """Run the lessons that are named, or all, and print the tables."""
+def main() -> None:
+    """Run the lessons and print the tables."""
     uses = {}
     with tempfile.TemporaryDirectory() as folder:
-        for path in [Path(name) for name in names] or lessons():
+        for path in lessons():
             notes, uses[path.stem] = Path(folder) / f"{path.stem}.jsonl", Counter[str]()
             notes.touch()
-            preamble = inside(f"from tools import costs; costs.listen({str(notes)!r})")
+            preamble = f"from tools import costs; costs.listen({str(notes)!r})"
             if error := execute(path, environment(), preamble=preamble).error:
-                print(f"{path.stem}: {error}", file=sys.stderr)
-                return 1
+                sys.exit(f"{path.stem}: {error}")
             for line in notes.read_text(encoding="utf-8").splitlines():
                 uses[path.stem].update(json.loads(line))
     asking = {lesson: use for lesson, use in uses.items() if use["calls"]}
-    print(f"Prices of {FACTS['prices']['date']}: " + "; ".join(f"{alias} {PRICES[alias]}" for alias in ALIASES))
     print(cost_table(asking), arithmetic(asking), quota_table(asking), sep="\n\n")
-    found = ", ".join(f"{lesson} {use['retrievals']}" for lesson, use in uses.items() if use["retrievals"])
-    print("\nCalls to Retrieve:", found)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

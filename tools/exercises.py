@@ -1,11 +1,10 @@
-"""Write the exercises of the lessons from their solutions: python -m tools.exercises [notebook ...]
+"""Write the exercises of the lessons from their solutions: python -m tools.exercises
 
 The source is in notebooks/solutions: a cell whose first line ends in `# Exercise 1`, and the task above it. The lesson
 gets both below "Your turn". What stands between `# solution` and the lines `# starter: ...` is replaced by those lines.
 """
 
 import re
-import sys
 from pathlib import Path
 
 import nbformat
@@ -41,9 +40,9 @@ def starter(source: str) -> str:
     return WORK.sub(lambda found: re.sub(r"# starter: ?", "", found[2]), source)
 
 
-def main(paths: list[Path]) -> None:
-    """Rewrite the exercises of the lessons at `paths`, or of all."""
-    for path in paths or lessons():
+def main() -> None:
+    """Rewrite the exercises of the lessons."""
+    for path in lessons():
         if solution_of(path).exists():
             notebook = nbformat.read(path, 4)
             notebook.cells = derived(notebook, nbformat.read(solution_of(path), 4))
@@ -52,4 +51,4 @@ def main(paths: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(name).resolve() for name in sys.argv[1:]])
+    main()

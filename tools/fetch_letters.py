@@ -4,9 +4,9 @@ Where originals.json has no SHA-256 (nobody has confirmed one yet), a file must 
 """
 
 import hashlib
-import http.client
 import json
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -33,36 +33,27 @@ def problem(entry: dict[str, Any], content: bytes) -> str:
     return f"does not contain {missing[0]!r}" if missing else ""
 
 
-def fetch(entry: dict[str, Any], folder: Path) -> str:
-    """One line on what was done; a whole and right file stands in `folder` or none does. ValueError, OSError."""
-    name, url, target = entry["name"], entry["url"], folder / entry["name"]
-    if target.exists():
-        if wrong := problem(entry, target.read_bytes()):
-            raise ValueError(f"{target} {wrong}: delete it, then run `make letters` again.")
-        return "already there"
-    try:
-        with urlopen(Request(url, headers={"User-Agent": "workshop"}), timeout=TIMEOUT) as answer:
-            content = answer.read()
-    except (OSError, http.client.HTTPException) as error:  # cut off, or no answer at all
-        raise ValueError(f"{name}: {url} gave no whole answer ({error}). Are you online?") from error
-    if wrong := problem(entry, content):
-        raise ValueError(f"{name}: the file from {url} {wrong}; it was not kept.")
+def main(letters: Path = LETTERS) -> str | None:
+    """Fetch every letter; what went wrong, in a line. A whole and right file stands in the folder or none does."""
+    folder = letters / "originals"
     folder.mkdir(exist_ok=True)
-    part = target.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(target)
-    return "downloaded"
-
-
-def main(letters: Path = LETTERS) -> int:
-    """Fetch every letter; 1 after one line on stderr if one failed."""
     for entry in json.loads((letters / "originals.json").read_text(encoding="utf-8")):
+        target, url = folder / entry["name"], entry["url"]
+        if target.exists():
+            if wrong := problem(entry, target.read_bytes()):
+                return f"{target} {wrong}: delete it, then run `make letters` again."
+            print(f"{target.name}: already there")
+            continue
         try:
-            print(f"{entry['name']}: {fetch(entry, letters / 'originals')}")
-        except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
-            return 1
-    return 0
+            with urlopen(Request(url, headers={"User-Agent": "workshop"}), timeout=TIMEOUT) as answer:
+                content = answer.read()
+        except (OSError, HTTPException) as error:  # cut off, or no answer at all
+            return f"{target.name}: {url} gave no whole answer ({error}). Are you online?"
+        if wrong := problem(entry, content):
+            return f"{target.name}: the file from {url} {wrong}; it was not kept."
+        target.write_bytes(content)
+        print(f"{target.name}: downloaded")
+    return None
 
 
 if __name__ == "__main__":

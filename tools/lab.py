@@ -1,7 +1,4 @@
-"""JupyterLab on the notebooks, with everything off that asks servers on the network: news, updates, extensions.
-
-python -m tools.lab [option of JupyterLab ...]
-"""
+"""JupyterLab on the notebooks, with everything off that asks servers on the network: news, updates, extensions."""
 
 import subprocess
 import sys
@@ -9,7 +6,8 @@ from contextlib import suppress
 
 from helpers.settings import ROOT
 
-QUIET = (
+COMMAND = (
+    *(sys.executable, "-m", "jupyterlab"),
     "--LabApp.news_url=None",
     f"--LabApp.app_settings_dir={ROOT / 'tools' / 'lab_settings'}",  # long lines wrap; it never asks about news
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -17,18 +15,13 @@ QUIET = (
 )
 
 
-def command(*options: str) -> list[str]:
-    """The command that starts JupyterLab of this environment with `options`."""
-    return [sys.executable, "-m", "jupyterlab", *QUIET, *options]
-
-
-def run(command: list[str]) -> int:
+def main() -> int:
     """Run to the end, which Ctrl-C does not decide: JupyterLab gets it too, and asks whether to shut down."""
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = subprocess.Popen([*COMMAND, "--ServerApp.root_dir=.", "notebooks/00_setup_check.ipynb"], cwd=ROOT)
     while True:
         with suppress(KeyboardInterrupt):
             return process.wait()
 
 
 if __name__ == "__main__":
-    sys.exit(run(command("--ServerApp.root_dir=.", "notebooks/00_setup_check.ipynb", *sys.argv[1:])))
+    sys.exit(main())

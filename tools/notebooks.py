@@ -75,11 +75,6 @@ def environment(mode: str = "replay", **settings: object) -> dict[str, str]:
     return {**one, **own, **{PREFIX + name.upper(): str(value) for name, value in settings.items()}}
 
 
-def inside(statement: str) -> str:
-    """A preamble for `execute`: `statement`, which may use the modules of `tools`, run in the kernel."""
-    return f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{statement}"
-
-
 def execute(
     path: Path,
     env: Mapping[str, str],
@@ -90,9 +85,10 @@ def execute(
 ) -> Outcome:
     """Run every cell of the notebook at `path` in a fresh kernel; an error ends up in the outcome.
 
-    `preamble` and `ending` are code run before the first cell and after the last, and not kept; `keep_going` runs on
-    after an error.
+    `preamble` and `ending` are code run before the first cell and after the last, and not kept; the first may use
+    `tools`. With `keep_going` it runs on, and the outcome has the first error.
     """
+    preamble = preamble and f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{preamble}"
     notebook = without_outputs(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     notebook.cells = [nbformat.v4.new_code_cell(preamble), *notebook.cells, nbformat.v4.new_code_cell(ending)]
@@ -111,12 +107,12 @@ def execute(
     start, error = time.perf_counter(), ""
     try:
         client.execute(env=dict(env))
-    except CellExecutionError as failure:
-        error = f"{failure.ename}: {failure.evalue}"
+    except CellExecutionError:
+        pass  # it stands among the outputs
     except Exception as failure:  # a kernel that died or hung: the other notebooks still run
         error = f"{type(failure).__name__}: {failure}"
     seconds = time.perf_counter() - start
-    for output in notebook.cells[0].outputs + notebook.cells[-1].outputs:  # which are not kept
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if output.output_type == "error":
             error = error or f"{output.ename}: {output.evalue}"
     notebook.cells = notebook.cells[1:-1]

@@ -1,7 +1,4 @@
-"""The picture of README.md, taken from the stored output of the board lesson.
-
-python -m tools.readme_picture
-"""
+"""The picture of README.md, taken from the stored output of the board lesson: python -m tools.readme_picture"""
 
 import io
 
@@ -16,15 +13,12 @@ PICTURE = ROOT / "docs" / "board_verdict.png"
 
 
 def from_notebook() -> Image.Image:
-    """The first picture that the cell with the words of CELL put out, in full colour; ValueError without one."""
-    for cell in nbformat.read(LESSON, 4).cells:
-        if CELL in cell.source and (found := pictures(cell)):
-            return Image.open(io.BytesIO(found[0][0])).convert("RGB")
-    raise ValueError(f"{LESSON.name} has no cell with {CELL!r} and a picture: run `make outputs`, or name another cell")
+    """The first picture that the cell with the words of CELL put out, in full colour."""
+    cell = next(cell for cell in nbformat.read(LESSON, 4).cells if CELL in cell.source)
+    return Image.open(io.BytesIO(pictures(cell)[0][0])).convert("RGB")
 
 
 if __name__ == "__main__":
     # A palette makes it a quarter of the size; this method keeps rare colours, as those of the two small boxes.
     small = from_notebook().quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.save(PICTURE, optimize=True)
-    print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size / 1000:.0f} kB")

@@ -1,15 +1,9 @@
-"""Answer notebooks from your AWS account and keep the answers.
+"""Answer notebooks from your AWS account and keep the answers: make record NOTEBOOKS=notebooks/04_financial_rag.ipynb
 
-    make record NOTEBOOKS=notebooks/04_financial_rag.ipynb
-    python -m tools.record --only "dividend per share" notebooks/04_financial_rag.ipynb
-
-The second form renews only the requests that contain the text; every other answer stays as it is.
-The answers are collected beside the recording and replace it only when the notebook ran through; a run that
-is cut half-way leaves the old file as it was. Then the notebook is run again in replay, so that what it prints,
-and what you commit, comes from the scrubbed file.
+They are collected beside the recording and replace it only when the notebook ran through. Then it is run again in
+replay, so that what it prints, and what you commit, comes from the scrubbed file.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -20,55 +14,38 @@ import nbformat
 from helpers.replay.recording import Recording
 from helpers.settings import settings
 from tests.loopback.rules import RULES
-from tools.notebooks import edition_of, environment, execute, inside, lessons, write
+from tools.notebooks import edition_of, environment, execute, lessons, write
 from tools.recorder import save
 from tools.run import line
 
 _COST = re.compile(r"Live cost: ([^\n·]+)")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Record the notebooks named in `arguments`, or all; 1 if one failed or nobody agreed to the cost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebooks", nargs="*", type=Path)
-    parser.add_argument("--only", default="", metavar="TEXT", help="renew only requests that contain TEXT")
-    options = parser.parse_args(arguments)
-    paths = options.notebooks or lessons()
+def main(names: list[str]) -> int:
+    """Record the notebooks that are named, or all; 1 if one failed or nobody agreed to the cost."""
+    paths = [Path(name) for name in names] or lessons()
     for path in paths:
         if path.resolve().parent.name == "solutions":
-            parser.error(f"{path} has no recording of its own: record the lesson, then run `make outputs`.")
+            print(f"{path} has no recording of its own: record the lesson, then run `make outputs`.", file=sys.stderr)
+            sys.exit(2)
         cost = _COST.search(nbformat.read(path, 4).cells[0].source)
         print(f"{path.stem}: live cost {cost[1].strip() if cost else 'unknown'}")
     if input("Record from your AWS account? Type yes: ").strip() != "yes":
         print("Nothing was recorded.")
         return 1
-    return max(record(path, options.only) for path in paths)
+    return max(record(path) for path in paths)
 
 
-def record(path: Path, only: str = "") -> int:
+def record(path: Path) -> int:
     """Record one notebook, then rewrite its outputs in replay, from the scrubbed file; 0 if both runs went through."""
-    if collect(path, only):
-        return 1
-    again = execute(path, environment(env_file=settings().env_file))
-    print(line(again))
-    if not again.error:
-        write(again.notebook, path)
-    return int(bool(again.error))
-
-
-def collect(path: Path, only: str) -> int:
-    """Answers of the account into the recording; no output of this run is kept. 1 if it stopped or asked nothing."""
     folder = settings().recordings_dir / edition_of(path)
     beside = f"{path.stem}.*new.json"  # one; named after the variant, where there is one
     for left in folder.glob(beside):  # of a run that was cut, perhaps of another variant
         left.unlink()
-    preamble = inside(f"from tools import recorder; recorder.install({only!r})")
-    live = execute(path, environment("live", env_file=settings().env_file), preamble=preamble)
+    own = {"env_file": settings().env_file}
+    live = execute(path, environment("live", **own), preamble="from tools import recorder; recorder.install()")
     print(line(live))
-    found = list(folder.glob(beside))
-    if not found:
-        print(f"  nothing was collected: there is no {beside} in {folder}.")
-    for collected in found:
+    for collected in folder.glob(beside):
         target = collected.with_name(collected.name.replace(".new.json", ".json"))
         if live.error:
             print(f"  {target.name} is as it was; what was answered so far is in {collected.name}.")
@@ -78,7 +55,13 @@ def collect(path: Path, only: str) -> int:
             save(fresh, target)
         collected.unlink()
         print(*differences(fresh), sep="\n")
-    return int(bool(live.error) or not found)
+    if live.error:
+        return 1
+    again = execute(path, environment(**own))
+    print(line(again))
+    if not again.error:
+        write(again.notebook, path)
+    return int(bool(again.error))
 
 
 def differences(recording: Recording) -> list[str]:
@@ -98,4 +81,4 @@ def differences(recording: Recording) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,7 @@
 """Recordings of the lessons that build and remove a knowledge base, made without an AWS account.
 
-    python -m tools.record_account
-
 The lessons are recorded against the stateful stand-in of tests/loopback and moto. What answers is
-written from the service's API model, and each entry says so (`api-model`). Then `make outputs` renews what
-the notebooks print.
+written from the service's API model, and each entry says so (`api-model`).
 """
 
 import itertools
@@ -20,7 +17,7 @@ from helpers.settings import Settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
 from tests.loopback.rules import TOO_NEW
-from tools.notebooks import EDITIONS, FOLDER, Outcome, edition_of, environment, execute, inside
+from tools.notebooks import EDITIONS, FOLDER, Outcome, edition_of, environment, execute
 from tools.recorder import save
 from tools.run import line
 
@@ -35,24 +32,20 @@ _STEADY = {  # what differs from run to run: moments and request ids in moto's a
 }
 
 
-def main() -> int:
-    """Record both lessons for both stores, in both editions; 1 if a run failed or left something."""
+def main() -> None:
+    """Record both lessons for both stores, in both editions; it ends where a run failed or left something."""
     for edition, store in itertools.product(EDITIONS, STORES):
         with tempfile.TemporaryDirectory() as folder:
             outcomes, left, _ = run(store, Path(folder), edition)
             print(*map(line, outcomes), sep="\n")
             if left or any(outcome.error for outcome in outcomes):
-                print(f"left behind: {left}")
-                return 1
+                sys.exit(f"left behind: {left}")
             for lesson in LESSONS:
                 fresh = Recording(Path(folder) / edition / f"{lesson}.{store}.new.json")
                 keep(fresh, RECORDINGS / edition / f"{lesson}.{store}.json")
-    return 0
 
 
-def run(
-    store: str, folder: Path, edition: str = "", before: str = ""
-) -> tuple[list[Outcome], dict[str, list[str]], set[int]]:
+def run(store: str, folder: Path, edition: str = "", before: str = "") -> tuple[list[Outcome], dict, set[int]]:
     """Both lessons live and recorded, one after the other; what the account holds then, and the rules that were met.
 
     `before` is code that their kernels run first.
@@ -64,7 +57,7 @@ def run(
         # Nothing takes time there, so nobody waits.
         before += "\nfrom helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
         before += "\nfrom tools import recorder; recorder.install()"
-        outcomes = [execute(FOLDER / edition / f"{lesson}.ipynb", env, preamble=inside(before)) for lesson in LESSONS]
+        outcomes = [execute(FOLDER / edition / f"{lesson}.ipynb", env, preamble=before) for lesson in LESSONS]
         return outcomes, service.left(), service.account.rules.met
 
 
@@ -86,4 +79,4 @@ def keep(fresh: Recording, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

