@@ -5,7 +5,7 @@ LEARN  := @PYTHON="$(PYTHON)" sh tools/make_env.sh run
 DEV    := @PYTHON="$(PYTHON)" sh tools/make_env.sh dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest font boards exercises chinese picture \
+.PHONY: help setup run lab slides kernel test browser outputs letters letters-digest font boards exercises chinese \
 	costs record server-test bench lock clean
 
 help: ## list the commands
@@ -57,9 +57,6 @@ font: ## cut the font of the Chinese edition from Noto Sans CJK
 boards: ## draw the circuit boards of data/boards
 	$(DEV)
 	@$(BIN)/python -m data.boards.generator
-
-picture: setup ## take the README's picture from the board lesson
-	@$(BIN)/python -m tools.readme_picture
 
 costs: setup ## what each lesson uses and costs live: the tables of INSTRUCTOR.md
 	@$(BIN)/python -m tools.costs

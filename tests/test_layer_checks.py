@@ -9,7 +9,7 @@ import pytest
 
 from helpers import sandbox
 from helpers.settings import ROOT
-from tools.answers import text_of
+from tests.loopback.recorded import text_of
 
 
 def answers():

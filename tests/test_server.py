@@ -19,10 +19,10 @@ from helpers.replay.recording import Recording, canonical
 from helpers.server import messages
 from helpers.settings import Settings
 from tests.live_workshop import forks, ordered
+from tests.loopback.recorded import text_of
 from tests.messages_server import USAGE, MessagesServer, says
 from tests.test_live_notebooks import FAST, as_table, kernel, needed, tried
 from tools import server_test
-from tools.answers import text_of
 from tools.notebooks import FOLDER, environment
 
 RECORDINGS = Settings.model_fields["recordings_dir"].default

@@ -16,7 +16,7 @@ from helpers.knowledge_base.names import Names
 from helpers.replay.recording import Recording
 from helpers.retrieval import Passage
 from helpers.settings import ROOT
-from tools.answers import text_of
+from tests.loopback.recorded import text_of
 
 CELLS = [cell.source for cell in nbformat.read(ROOT / "notebooks/05_trust_the_answer.ipynb", 4).cells]
 RECORDED = Recording(ROOT / "data/recordings/05_trust_the_answer.json").entries

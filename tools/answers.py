@@ -203,12 +203,7 @@ def image_tokens(path: Path) -> int:
     return round(width * height * scale * scale / PIXELS_A_TOKEN)
 
 
-def text_of(entry: dict[str, Any]) -> str:
-    """The text of a recorded answer, in whichever form of the operations it is."""
-    body, events = entry["body"].get("json", {}), entry["body"].get("events", [])
-    parts = body.get("output", {}).get("message", body).get("content", [])
-    return "".join(part.get("text", "") for part in [*parts, *(event["data"].get("delta", {}) for event in events)])
-
-
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ("ask", "take"):
+        sys.exit(__doc__)
     {"ask": ask, "take": take}[sys.argv[1]](sys.argv[2])

@@ -8,7 +8,6 @@ Executed copies and HTML pages go under build/; with --in-place the stored outpu
 import argparse
 import os
 import re
-import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -49,11 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [path.resolve() for path in options.notebooks] or both(all_notebooks)
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=5).close()
-    except OSError as error:
-        sys.exit(f"Notebooks need the loopback interface to talk to their kernels: {error}. Try: ip link set lo up")
     # Away from the main thread nbclient leaves Ctrl-C to us; a kernel ends by itself when its parent is gone.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, paths, options.in_place)

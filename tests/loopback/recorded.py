@@ -1,5 +1,7 @@
 """Recordings as the source of a service's answers: live mode then sees what replay sees."""
 
+from typing import Any
+
 from helpers.replay.index import open_index
 from helpers.replay.recording import Recording, request_of
 from helpers.settings import Settings
@@ -29,3 +31,10 @@ class Recorded:
                     return {"stream": [{event["event"]: event["data"]} for event in body["events"]]}
                 return json_body(body["json"]) if operation == "InvokeModel" else body["json"]
         return self._otherwise(service, operation, params)
+
+
+def text_of(entry: dict[str, Any]) -> str:
+    """The text of a recorded answer, in whichever form of the operations it is."""
+    body, events = entry["body"].get("json", {}), entry["body"].get("events", [])
+    parts = body.get("output", {}).get("message", body).get("content", [])
+    return "".join(part.get("text", "") for part in [*parts, *(event["data"].get("delta", {}) for event in events)])
