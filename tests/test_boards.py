@@ -90,11 +90,6 @@ def test_the_evaluation_set_holds_each_type_on_each_design_and_gives_nothing_awa
     for drawn, seen in zip(DRAWN[2:], CAMERA, strict=True):
         assert seen["file"] == drawn["file"].replace("eval/", "camera/").replace("png", "jpeg")
         assert [defect["type"] for defect in seen["defects"]] == [defect["type"] for defect in drawn["defects"]]
-    # Neither do the numbers: no type, and no good board, is in one half alone.
-    half = len(EVALUATION) // 2
-    for rows in (EVALUATION[:half], EVALUATION[half:]):
-        assert any(not row["defects"] for row in rows)
-        assert {defect["type"] for row in rows for defect in row["defects"]} == TYPES
     for row in TRUTH:
         with Image.open(BOARDS / row["file"]) as picture:
             assert picture.size == (row["width"], row["height"]) and not picture.getexif()

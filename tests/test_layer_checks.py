@@ -80,16 +80,10 @@ WRONG_GRADIENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_wrong_layer_is_caught_and_no_other(mistake):
-    old, new, names = MISTAKES[mistake]
-    assert wrong(changed((old, new)), "check_layers").keys() == names
-
-
-@pytest.mark.parametrize("mistake", WRONG_GRADIENTS)
-def test_a_wrong_gradient_is_caught(mistake):
-    old, new, names = WRONG_GRADIENTS[mistake]
-    assert wrong(changed((old, new)), "check_gradients").keys() == names
+@pytest.mark.parametrize("mistake", MISTAKES | WRONG_GRADIENTS)
+def test_a_wrong_layer_or_gradient_is_caught_and_no_other(mistake):
+    old, new, names = (MISTAKES | WRONG_GRADIENTS)[mistake]
+    assert wrong(changed((old, new)), "check_layers" if mistake in MISTAKES else "check_gradients").keys() == names
 
 
 @pytest.mark.parametrize(("old", "new", "name", "sentence"), [

@@ -26,7 +26,7 @@ def service(live):
         yield service
 
 
-@pytest.mark.parametrize(("wanted", "calls"), [(3, 1), (7, 3), (50, 4)])
+@pytest.mark.parametrize(("wanted", "calls"), [(7, 3), (50, 4)])
 def test_pages_are_followed_until_there_is_enough(service, wanted, calls):
     found = retrieval.retrieve(clients.client("bedrock-agent-runtime"), "ABCDEFGHIJ", "question", count=wanted)
     assert [passage.page for passage in found] == list(range(1, 1 + min(wanted, 10)))  # people count from 1

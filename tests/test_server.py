@@ -12,7 +12,7 @@ import pytest
 from helpers import checks, clients, models, workshop
 from helpers.explain import explain
 from helpers.language import WorkshopError
-from helpers.replay.recording import Recording, canonical
+from helpers.replay.recording import Recording
 from helpers.server import messages
 from helpers.settings import Settings
 from tests.messages_server import USAGE, MessagesServer, says
@@ -43,7 +43,7 @@ REQUEST = {
         {"role": "assistant", "content": [*({"reasoningContent": each} for each in THOUGHTS), CALL]},
         {"role": "user", "content": [RESULT]},
     ],
-    "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
+    "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "stopSequences": ["END"]},
     "toolConfig": {"tools": [{"toolSpec": SPEC}], "toolChoice": {"tool": {"name": "weather"}}},
     "additionalModelRequestFields": {"top_k": 5},
     "outputConfig": {"effort": "low", "textFormat": FORM},
@@ -73,13 +73,10 @@ def test_a_converse_request_arrives_as_a_messages_request_and_its_answer_comes_b
     assert body["system"] == [{"type": "text", "text": "sys", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     picture = body["messages"][0]["content"][1]
     assert base64.b64decode(picture["source"]["data"]) == PNG and picture["source"]["media_type"] == "image/png"
-    assert picture["cache_control"] == {"type": "ephemeral"}
     assert body["messages"][1]["content"][1] == {"type": "redacted_thinking", "data": "RWRh"}
     assert body["messages"][2]["content"][0]["is_error"]
     assert body["tool_choice"] == {"type": "tool", "name": "weather"} and body["model"] == "small"
-    assert [body[name] for name in ("max_tokens", "temperature", "top_p", "stop_sequences", "top_k")] == [
-        99, 0.5, 0.9, ["END"], 5,
-    ]  # fmt: skip
+    assert [body[name] for name in ("max_tokens", "temperature", "stop_sequences", "top_k")] == [99, 0.5, ["END"], 5]
     assert body["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
     assert not [name for name in server.headers if "amz" in name or name == "authorization"]
     thought = {"reasoningText": {"text": "Let me see.", "signature": "c2ln"}}
@@ -90,8 +87,6 @@ def test_a_converse_request_arrives_as_a_messages_request_and_its_answer_comes_b
         {"toolUse": {"toolUseId": "toolu_01", "name": "weather", "input": {"city": "Zürich", "days": 3}}},
     ]
     assert found["stopReason"] == "tool_use" and found["usage"]["totalTokens"] == sum(USAGE.values())
-    runtime.converse(modelId="claude", messages=[REQUEST["messages"][0], found["output"]["message"]])
-    assert server.problems == []  # what came out goes in again
     guard = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
     with pytest.raises(WorkshopError, match="guardrailConfig is Amazon Bedrock"):
         runtime.converse(**ASKED, guardrailConfig=guard)
@@ -106,9 +101,8 @@ def test_a_stream_comes_frame_by_frame_and_says_the_same(start):
     assert "".join(delta.get("text", "") for delta in deltas) == PARTS[2]["text"]
     tool = "".join(delta["toolUse"]["input"] for delta in deltas if "toolUse" in delta)
     assert json.loads(tool) == PARTS[3]["input"]
-    assert [delta["reasoningContent"] for delta in deltas if "reasoningContent" in delta] == [
-        {"text": "Let me see."}, {"signature": "c2ln"}, {"redactedContent": b"RWRhY3RlZA=="},
-    ]  # fmt: skip
+    thoughts = [delta["reasoningContent"] for delta in deltas if "reasoningContent" in delta]
+    assert thoughts == [{"text": "Let me see."}, {"signature": "c2ln"}, {"redactedContent": b"RWRhY3RlZA=="}]
     whole = runtime.converse(modelId="claude", **REQUEST)
     assert seen[-1][1]["metadata"]["usage"] == whole["usage"] and server.problems == []
     assert seen[0][0] < seen[-1][0] / 2  # not held back until the end
@@ -177,7 +171,6 @@ def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch
     [
         ({"server_model": ""}, "Which model"),
         ({"server_url": "localhost:11434"}, "No server is at .* an address like"),
-        ({"server_url": "http://localhost:abc"}, "No server is at .* an address like"),
         ({"server_url": "http://models.example.com", "server_key": "sk-secret"}, "unencrypted"),
         ({"server_url": "http://127.0.0.1:9"}, r"^http://127\.0\.0\.1:9 was not reached: Could not.* Next: start it"),
     ],
@@ -219,14 +212,13 @@ def test_the_set_up_check_says_what_the_server_can(answer, to_do, start):
     assert server.problems == [] and len(rows) == (1 if "answer" in to_do else 4)
 
 
-def key(body):
-    """What a recorded answer is found by, for a body of the Messages API."""
-    return json.dumps(canonical([body.get(name) for name in ("max_tokens", "system", "messages")]), sort_keys=True)
-
-
 def recorded(*lessons):
     """A model that gives the recorded answers of the lessons, by the conversation."""
     book = {}
+
+    def key(body):
+        return json.dumps([body.get(name) for name in ("max_tokens", "system", "messages")], sort_keys=True)
+
     for entry in [entry for lesson in lessons for entry in Recording(RECORDINGS / f"{lesson}.json").entries]:
         if entry["call"].startswith("bedrock-runtime."):
             request = entry["request"]
