@@ -38,7 +38,7 @@ def says(text: str, **more: Any) -> Answer:
 class MessagesServer(Service):
     """Serves `said(body)`, the parts of a Message that differ, at `url`; `requests` holds what was asked.
 
-    "fault" among the parts is a status of ERRORS, a key of BREAKS, "html", "short", "cut", or the body of a 400.
+    "fault" among the parts is a status of ERRORS, a key of BREAKS, "html", "cut", or the body of a 400.
     """
 
     def __init__(self, said: Answer):
@@ -81,8 +81,6 @@ def _pieces(message: dict[str, Any], fault: str) -> Iterator[bytes]:
     """The events of a message as bytes, cut in odd places, as networks do."""
     for event in _events(message):
         kind = event["type"]
-        if fault == "short" and kind == "message_delta":
-            return
         if fault == "cut" and kind == "content_block_stop":
             raise Dropped
         told = BREAKS.get(fault, event) if kind == "content_block_stop" else event

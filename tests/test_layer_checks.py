@@ -75,7 +75,6 @@ WRONG_GRADIENTS = {
     "ReLU left out": ("return grad * self.positive", "return grad",
                       {"layer 1, ReLU, input", "layer 4, ReLU, input", *(n for n in STEP if "layer 7" not in n)}),
     "loss": ("image_numbers, y].mean())", "image_numbers, y].sum())", {"training step, loss"}),
-    "shape": ("self.dW = self.x.T @ grad", "self.dW = (self.x.T @ grad).T", {"layer 7, Dense, W", "training step"}),
     "no train_step": ("def train_step", "def step", {"training step"}),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The index behind Retrieve: wire shape, filters, paging, odd questions and PDFs, large folders."""
+"""The index behind Retrieve: wire shape, filters, odd questions and PDFs, large folders."""
 
 from pathlib import Path
 
@@ -25,9 +25,9 @@ def write_pdf(file, *pages, password=None):
     pdf.output(str(file))
 
 
-def ask(index, text, token="0", **search):
+def ask(index, text, **search):
     how = {"vectorSearchConfiguration": search}
-    return index.retrieve({"retrievalQuery": {"text": text}, "retrievalConfiguration": how, "nextToken": token})
+    return index.retrieve({"retrievalQuery": {"text": text}, "retrievalConfiguration": how})
 
 
 def texts(answer):
@@ -65,22 +65,17 @@ def test_passages_come_best_first_and_say_where_they_stand(index):
     assert first["metadata"]["x-amz-bedrock-kb-document-page-number"] == 1.0  # the second
 
 
-YEAR, URI = "year", "x-amz-bedrock-kb-source-uri"
-
-
 @pytest.mark.parametrize(
-    ("operator", "key", "value", "found"),
+    ("operator", "value", "found"),
     [
-        ("equals", YEAR, 2019, {OLD}),
-        ("notEquals", YEAR, 2019, {NEW, NONE}),
-        ("greaterThan", YEAR, 2019, {NEW}),
-        ("lessThanOrEquals", YEAR, 2020, {OLD, NEW}),
-        ("in", YEAR, [2020, 2021], {NEW}),
-        ("stringContains", URI, "dated", {NONE}),
+        ("equals", 2019, {OLD}),
+        ("notEquals", 2019, {NEW, NONE}),
+        ("greaterThan", 2019, {NEW}),
+        ("in", [2020, 2021], {NEW}),
     ],
 )
-def test_a_filter_and_its_place_in_others(index, operator, key, value, found):
-    wanted, newer = {operator: {"key": key, "value": value}}, {"equals": {"key": YEAR, "value": 2020}}
+def test_a_filter_and_its_place_in_others(index, operator, value, found):
+    wanted, newer = {operator: {"key": "year", "value": value}}, {"equals": {"key": "year", "value": 2020}}
     for filters, those in (
         (wanted, found),
         ({"andAll": [wanted, newer]}, found & {NEW}),
@@ -93,21 +88,12 @@ def test_a_filter_and_its_place_in_others(index, operator, key, value, found):
     ("search", "said"),
     [
         ({"filter": {"listContains": {"key": "year", "value": 2019}}}, "listContains"),
-        ({"filter": {"startsWith": {"key": "year", "value": "2019"}}}, "compares year"),
         ({"rerankingConfiguration": {"type": "BEDROCK_RERANKING_MODEL"}}, "rerankingConfiguration"),
     ],
 )
 def test_what_it_cannot_do_is_said(index, search, said):
     with pytest.raises(WorkshopError, match=said):
         ask(index, "harbour", **search)
-
-
-def test_pages_of_results_join_to_the_whole(index):
-    whole, joined, token = ask(index, "orchard records", numberOfResults=100), [], "0"
-    while token is not None:
-        page = ask(index, "orchard records", token, numberOfResults=1)
-        joined, token = joined + texts(page), page.get("nextToken")
-    assert joined == texts(whole) and len(joined) > 2 and "nextToken" not in whole
 
 
 def test_a_question_without_a_known_word_finds_nothing(index):

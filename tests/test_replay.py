@@ -27,18 +27,13 @@ def entry(call, params, body, **more):
     return {"call": call, "origin": "model", "request": request_of(params), "body": body, **more}
 
 
-def store(path, *entries, date="2026-01-01"):
-    """A recording of these entries at `path`."""
-    path.write_text(json.dumps({"date": date, "entries": entries}))
-
-
 @pytest.fixture
 def recorded(tmp_path, change):
     """Start replay over the given entries; the client of the models."""
 
     def start(*entries):
         change(recordings_dir=tmp_path)
-        store(tmp_path / "lesson.json", *entries)
+        (tmp_path / "lesson.json").write_text(json.dumps({"date": "2026-01-01", "entries": entries}))
         workshop.start("lesson")
         return clients.client("bedrock-runtime")
 
@@ -109,8 +104,6 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
     with pytest.raises(RecordingMissing, match=r"- the same, with the system prompt …Speak as a poet\."):
         rules = {"system": [{"text": "Speak as a poet."}]}
         recorded(entry("bedrock-runtime.Converse", asked("Hello", **rules), said("-"))).converse(**asked("Hello"))
-    with pytest.raises(RecordingMissing, match=r"no recorded answer to bedrock-runtime\.ConverseStream in"):
-        runtime.converse_stream(**asked("hello"))
 
 
 @pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"entries": [{"call": "a.B"}]}'])
@@ -129,7 +122,6 @@ def test_before_the_set_up_cell_there_is_one_clear_error():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("WORKSHOP_MODE=live\n".encode("utf-16"), "is not UTF-8 text"),
         (b"WORKSHOP_MODE=lively\n", "WORKSHOP_MODE is 'lively'"),
         (b"", "no setting WORKSHOP_MODELL. Did you mean WORKSHOP_MODEL?"),  # but in the environment
     ],

@@ -52,8 +52,6 @@ def test_a_document_of_langchain_gives_the_same_passage_and_what_lacks_all_is_st
     retriever = AmazonKnowledgeBasesRetriever(client=client, knowledge_base_id="ABCDEFGHIJ", retrieval_config={})
     found = [retrieval.passage_of(each) for each in retriever.invoke("question")]
     assert found == retrieval.retrieve(client, "ABCDEFGHIJ", "question", count=3)
-    bare = {"content": {"text": "text"}, "metadata": {"x-amz-bedrock-kb-source-uri": "s3://b/x.pdf"}}
-    assert retrieval.passage_of(bare) == Passage("text", "x.pdf", None, 0.0)
     assert retrieval.passage_of({"content": {}}) == Passage("", "unknown source", None, 0.0)
 
 

@@ -71,7 +71,6 @@ def test_control_with_the_passages_of_another_question_hardly_an_answer_passes()
         ("AWS had revenue of $80 billion [1].", ["supported"]),
         ("AWS had revenue of $80 billion [2].", ["elsewhere"]),
         ("It grew by $35 billion, from $45 billion [2] to $80B [1].", ["calculated", "supported", "supported"]),
-        ("It grew 29 [1].", ["nowhere"]),
         ("员工130万人，4月 [2]。", ["supported"]),
     ],
 )
