@@ -107,7 +107,7 @@ ANSWERS = {  # by lesson and exercise: a form, what stands for its @ in wrong an
     "02 1": ("pooled, flat = @", ['"4 x 32 x 32, 8 x 16 x 16", "2048"', '"16, 8", "512"'], '"4x16x16,8x8x8", "512"'),
     "02 2": (
         "my_answer = answer.replace(@)",
-        ['"np.max(", "np.mean("', '"np.max(window)", "np.nothing(window)"'],
+        ['"", ""', '"np.max(window)", "np.nothing(window)"'],
         '"np.max(window)", "window[0, 0]"',
     ),
     "02 3": ("@", [layer_check("explained", LOOPS), layer_check("named", "return True")], layer_check("named", LOOPS)),
@@ -142,7 +142,7 @@ ANSWERS = {  # by lesson and exercise: a form, what stands for its @ in wrong an
 # Cells whose second output may be another one, by lesson: what was sent is there, the state that was waited for is
 # reached, the policies have spread, the passages are found at once; what was removed is gone.
 SECOND_TIME = {"03": ("put_object(", "kb.wait(", "kb.when_allowed(", "kb.until_some("), "99": ("clean.remove(",)}
-COARSE = "import matplotlib; matplotlib.rcParams['savefig.dpi'] = 20"  # pictures are compared, but not looked at
+COARSE = "import matplotlib.pyplot as plt; plt.rcParams['savefig.dpi'] = 20"  # pictures are compared, but not looked at
 
 
 @pytest.fixture(scope="module")

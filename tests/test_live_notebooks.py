@@ -29,13 +29,15 @@ KEYS = {
 # Lessons that only talk to Bedrock's runtime; those that make things in an account have tests of their own.
 LESSONS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.stem[:2] not in ("03", "99")]
 EVERY_KIND = FOLDER / "04_financial_rag.ipynb"  # it makes each kind of call that lessons make
+PLT = "import matplotlib.pyplot as plt"
 # All that may differ between replay and live, as (in replay, live).
 DIFFERENCES = [
     (r"Mode replay: .*", "Mode live: calls go to your AWS account and cost money."),
     (r"; token counts are estimates", ""),
     (r"a Claude model outside Bedrock, one try each", "claude-sonnet-5-5"),
 ]
-ASK_NOBODY = ("pairs = {n:", "def even(", "import matplotlib.pyplot as plt\n\nwhole,", "def touches(")  # of 01
+# Cells that take long and ask no model; other cells need what two of them import, so FAST imports it too.
+ASK_NOBODY = ("pairs = {n:", "def even(", f"{PLT}\n\nwhole", "def touches(", f"{PLT}\n\nTRIED")
 OTHER_PICTURE = "What a right answer costs: {MODEL.whose}"  # a cell of 05
 
 
@@ -76,7 +78,8 @@ FAULTS = {
     **{f"stream: {name}": [On(faults.stream_ends(2, name))] for name in faults.STREAM_ERRORS},
 }
 # Back-offs are not slept, and a read waits for 8 seconds: what is tested is what comes of it.
-FAST = """import types, botocore.endpoint
+FAST = f"""{PLT}
+import types, botocore.endpoint
 from helpers import clients, replay
 botocore.endpoint.time = types.SimpleNamespace(sleep=lambda seconds: None)
 replay.time = types.SimpleNamespace(sleep=lambda seconds: None)
@@ -95,7 +98,7 @@ def code(path):
 
 
 def compared(path):
-    """The code cells without those that take long and ask nobody."""
+    """The code cells without those that take long."""
     return [cell for cell in code(path) if not cell.source.startswith(ASK_NOBODY)]
 
 
