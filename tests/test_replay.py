@@ -5,7 +5,7 @@ import re
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EventStreamError, ParamValidationError
+from botocore.exceptions import ParamValidationError
 
 from helpers import clients, replay, workshop
 from helpers.language import WorkshopError
@@ -57,33 +57,6 @@ def test_replay_needs_nothing_of_the_machine_opens_no_socket_and_says_what_is_es
     assert clients.client("s3").meta.region_name == "us-east-1"
     with pytest.raises(ParamValidationError, match="messages"):  # botocore still looks at the request
         runtime.converse(modelId="m.x", messages="hello")
-
-
-def test_event_streams_and_their_exceptions(recorded):
-    start = {"event": "messageStart", "data": {"role": "assistant"}}
-    text = "né 缺孔 \ud83d"  # and half a character, as a stream may be cut
-    delta = {"event": "contentBlockDelta", "data": {"contentBlockIndex": 0, "delta": {"text": text}}}
-    broken = {"exception": "modelStreamErrorException", "data": {"message": "it broke"}}
-    runtime = recorded(entry("bedrock-runtime.ConverseStream", asked("hello"), {"events": [start, delta, broken]}))
-    seen = []
-    with pytest.raises(EventStreamError, match="it broke"):
-        seen += iter(runtime.converse_stream(**asked("hello"))["stream"])
-    assert seen == [{"messageStart": start["data"]}, {"contentBlockDelta": delta["data"]}]
-
-
-def test_the_nth_same_request_gets_the_nth_answer_and_the_last_repeats_errors_too(recorded, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("replay slept"))
-    params, told = {"knowledgeBaseId": "ABCDEFGHIJ"}, {"x-amzn-errortype": "ThrottlingException"}
-    states = [{"json": {"knowledgeBase": {"status": state}}} for state in ("CREATING", "ACTIVE")]
-    answers = [entry("bedrock-agent.GetKnowledgeBase", params, state) for state in states]
-    busy = entry("bedrock-agent.GetKnowledgeBase", params, {"json": {"message": "Too many"}}, status=429, headers=told)
-    recorded(*answers, busy)
-    client = clients.client("bedrock-agent")
-    seen = [client.get_knowledge_base(**params)["knowledgeBase"]["status"] for _ in answers]
-    assert seen == ["CREATING", "ACTIVE"]
-    for _ in range(2):
-        with pytest.raises(ClientError, match="ThrottlingException"):
-            client.get_knowledge_base(**params)
 
 
 def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(recorded):

@@ -33,18 +33,6 @@ def test_pages_are_followed_until_there_is_enough(service, wanted, calls):
     assert len(service.calls) == calls
 
 
-def test_the_request_says_how_to_search(service):
-    retrieval.retrieve(
-        clients.client("bedrock-agent-runtime"), "ABCDEFGHIJ", "q", count=500, search="HYBRID", years=[2021]
-    )
-    year = {"equals": {"key": "year", "value": 2021}}
-    asked = {"numberOfResults": 100, "overrideSearchType": "HYBRID", "filter": year}
-    assert service.calls[0].params["retrievalConfiguration"]["vectorSearchConfiguration"] == asked
-    another = {"equals": {"key": "year", "value": 2020}}
-    assert retrieval.search_settings(years=[2020, 2021])["filter"] == {"orAll": [another, year]}
-    assert retrieval.search_settings() == {"numberOfResults": 5}
-
-
 def test_a_document_of_langchain_gives_the_same_passage_and_what_lacks_all_is_still_one(service):
     from langchain_aws import AmazonKnowledgeBasesRetriever
 
