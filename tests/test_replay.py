@@ -27,13 +27,18 @@ def entry(call, params, body, **more):
     return {"call": call, "origin": "model", "request": request_of(params), "body": body, **more}
 
 
+def store(path, *entries, date="2026-01-01"):
+    """A recording of these entries at `path`."""
+    path.write_text(json.dumps({"date": date, "entries": entries}))
+
+
 @pytest.fixture
 def recorded(tmp_path, change):
     """Start replay over the given entries; the client of the models."""
 
     def start(*entries):
         change(recordings_dir=tmp_path)
-        (tmp_path / "lesson.json").write_text(json.dumps({"date": "2026-01-01", "entries": entries}))
+        store(tmp_path / "lesson.json", *entries)
         workshop.start("lesson")
         return clients.client("bedrock-runtime")
 
