@@ -16,19 +16,16 @@ _FORM = TypeAdapter[Any](MessageCreateParams)
 USAGE = {"input_tokens": 11, "output_tokens": 22, "cache_read_input_tokens": 33, "cache_creation_input_tokens": 44}
 CONTEXT = "request (9001 tokens) exceeds the available context size (8192 tokens), try increasing it"
 EYES = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
-ERRORS = {  # the words of Anthropic's API; 400, 500 and 503 those of a real llama-server (`make server-test` builds it)
+ERRORS = {  # the words of Anthropic's API; 400 and 500 those of a real llama-server (`make server-test` builds it)
     400: ("exceed_context_size_error", CONTEXT),
     401: ("authentication_error", "invalid x-api-key"),
     404: ("not_found_error", "model 'x' not found"),
     429: ("rate_limit_error", "This request would exceed your rate limit"),
     500: ("server_error", EYES),
-    503: ("unavailable_error", "Loading model"),
-    529: ("overloaded_error", "Overloaded"),
 }
-BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it, others no type
+BREAKS = {  # what comes in mid-stream; llama-server's has no "error" around it
     "midway": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
     "bare": {"code": 500, "type": "server_error", "message": "Compute error"},
-    "untyped": {"error": {"message": "No slot"}},
 }
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -41,7 +38,7 @@ def says(text: str, **more: Any) -> Answer:
 class MessagesServer(Service):
     """Serves `said(body)`, the parts of a Message that differ, at `url`; `requests` holds what was asked.
 
-    "fault" among the parts is a status of ERRORS, a key of BREAKS, "html", "short", "cut", or the body of a 400.
+    "fault" among the parts is a status of ERRORS, a key of BREAKS, "html", "cut", or the body of a 400.
     """
 
     def __init__(self, said: Answer):
@@ -84,8 +81,6 @@ def _pieces(message: dict[str, Any], fault: str) -> Iterator[bytes]:
     """The events of a message as bytes, cut in odd places, as networks do."""
     for event in _events(message):
         kind = event["type"]
-        if fault == "short" and kind == "message_delta":
-            return
         if fault == "cut" and kind == "content_block_stop":
             raise Dropped
         told = BREAKS.get(fault, event) if kind == "content_block_stop" else event

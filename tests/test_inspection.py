@@ -2,8 +2,6 @@
 
 import io
 import json
-import struct
-import zlib
 
 import cv2
 import nbformat
@@ -118,11 +116,9 @@ def test_odd_pictures_raise_nothing_and_are_not_taken_for_good(drawn):
     template, board, _ = draw_pair(3, np.eye(2, 3, dtype=np.float32))
     blank, noise = np.zeros_like(board), rng.integers(0, 256, board.shape, dtype=np.uint8)
     assert compare(board, board, 128, 7) == compare(blank, blank, 128, 7) == []
-    assert compare(template, noise, 128, 7)
-    for odd in (blank, blank + 255, drawn[9][0][::-1].copy(), board.T.copy()):
-        assert compare(template, odd, 128, 7) and compare(odd, template, 128, 7)
-    assert 0 < len(compare(template, board[4:-3, 2:-5].copy(), 128, 7)) <= 2 * len(compare(template, board, 128, 7))
-    for _ in range(50):
+    for odd in (blank, blank + 255, noise, drawn[9][0][::-1].copy()):
+        assert compare(template, odd, 128, 7)
+    for _ in range(30):
         a, b = (rng.integers(0, 256, rng.integers(1, 40, 2), dtype=np.uint8) for _ in range(2))
         for kind, (x0, y0, x1, y1) in compare(a, b, int(rng.integers(256)), int(rng.integers(9))):
             assert kind and 0 <= x0 < x1 <= b.shape[1] and 0 <= y0 < y1 <= b.shape[0]
@@ -133,57 +129,39 @@ def load():
     return run("def load(", workshop=workshop, ROOT=ROOT)["load"]
 
 
-def saved(folder, kind, picture, name=""):
-    path = folder / (name or f"picture.{kind}")
+def saved(folder, kind, picture):
+    path = folder / "board.png"
     picture.save(path, kind)
     return path
 
 
 def test_a_fitting_picture_is_sent_as_it_is_whatever_its_name(load, tmp_path):
     for kind in ("png", "jpeg", "gif", "webp"):
-        path = saved(tmp_path, kind, Image.new("RGB", (40, 30), "green"), "board.png")
+        path = saved(tmp_path, kind, Image.new("RGB", (40, 30), "green"))
         assert load(path) == {"image": {"format": kind, "source": {"bytes": path.read_bytes()}}}
-    for path in (*BOARDS.rglob("*.png"), *BOARDS.rglob("*.jpeg")):
-        assert load(path)["image"]["source"]["bytes"] == path.read_bytes()
 
 
 def test_what_is_too_large_is_scaled_down(load, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), dtype=np.uint8)
-    large, long = Image.fromarray(noise), Image.new("P", (9000, 90), 128)
-    for picture, size in ((large, (1600, 1200)), (long, (8000, 80))):
-        sent = load(saved(tmp_path, "png", picture))["image"]
-        assert sent["format"] == "jpeg" and len(sent["source"]["bytes"]) <= 3_932_160
-        assert Image.open(io.BytesIO(sent["source"]["bytes"])).size == size
-    tiny = load(saved(tmp_path, "png", large), most_bytes=20_000)["image"]["source"]["bytes"]
-    assert len(tiny) <= 20_000 and Image.open(io.BytesIO(tiny)).width < 1600
-
-
-def png(width, height, bits, colour, rows):
-    """A PNG file that says it holds so many pixels, whatever `rows` hold."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
-    return b"\x89PNG\r\n\x1a\n" + body
+    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    sent = load(saved(tmp_path, "png", Image.fromarray(noise)), most_bytes=20_000)["image"]["source"]["bytes"]
+    assert len(sent) <= 20_000 and Image.open(io.BytesIO(sent)).width < 800
+    sent = load(saved(tmp_path, "png", Image.new("P", (9000, 90), 128)))["image"]
+    assert sent["format"] == "jpeg" and Image.open(io.BytesIO(sent["source"]["bytes"])).size == (8000, 80)
 
 
 def test_no_other_file_gets_through_and_each_ends_in_one_error(load, tmp_path, recwarn):
-    whole, qoi = (BOARDS / "good.png").read_bytes(), b"qoif" + struct.pack(">IIBB", 2, 2, 3, 0) + b"\0" * 12
-    files = {
-        **{f"{kind}.png": saved(tmp_path, kind, Image.new("RGB", (9, 9))).read_bytes() for kind in
-           ("tiff", "bmp", "dds", "avif", "ppm", "ico")},
-        **{"qoi.png": qoi, "empty.png": b"", "words.jpg": b"no picture", "cut.png": whole[: len(whole) // 2]},
-        "line.png": png(79_000_000, 1, 8, 0, bytes(79_000_001)),
-        "deep.png": png(16_000, 16_000, 16, 6, bytes(1000)),
-        "deep_grey.png": png(64, 64, 16, 0, bytes(64 * 129)),
-    }  # fmt: skip
+    kinds, whole = ("tiff", "bmp", "avif"), (BOARDS / "good.png").read_bytes()
+    files = {f"{kind}.png": saved(tmp_path, kind, Image.new("RGB", (9, 9))).read_bytes() for kind in kinds}
+    files |= {"empty.png": b"", "words.jpg": b"no picture", "cut.png": whole[: len(whole) // 2]}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     for name in (*files, "nowhere.png", "."):
         with pytest.raises(workshop.WorkshopError, match="Save it as a whole PNG, JPEG, GIF or WebP") as caught:
             load(tmp_path / name)
-        unpacked = name in ("line.png", "deep.png") and "ValueError" not in str(caught.value)
-        assert name in str(caught.value) and not unpacked, "refused only after it was unpacked"
+        assert name in str(caught.value)
     assert not recwarn.list
+    with pytest.raises(workshop.WorkshopError, match=r"\(ValueError\).* of at most 1,000 8-bit pixels"):
+        load(BOARDS / "good.png", most_pixels=1000)
 
 
 def test_each_kind_of_mistake_is_seen_by_the_judge():

@@ -55,21 +55,10 @@ def changed(*changes):
     return code
 
 
-def test_a_sound_program_passes_every_check():  # the other two answers: in the outputs of the lesson
-    rows = run(LEARN, "check_layers")["checks"].tolist()
-    whole = ["output shape", "rows sum to one", "same seed, same output", "layers in turn"]
-    assert {row[-1] for row in rows} == {"pass"} and [row[0] for row in rows[:4]] == whole
-    assert rows[4] == ["layer 0, Conv2D", "(3, 1, 28, 28)", "(3, 4, 28, 28)", "40", "pass"] and len(rows) == 13
-    rows = run(LEARN, "check_gradients")["checks"].tolist()
-    assert len(rows) == 21 and {row[-1] for row in rows} == {"pass"}  # 8 inputs, 6 arrays twice, the loss
-
-
 STEP = {f"training step, layer {number}, {name}" for number in (0, 3, 7) for name in "Wb"}
-SOFTMAX, KERNELS, LAST = "layer 8, Softmax", "self.W.reshape(num_filters", "self.layers[-1].forward(self"
+SOFTMAX, LAST = "layer 8, Softmax", "self.layers[-1].forward(self"
 MISTAKES = {  # what is written in place of what, and which checks catch it
     "padding by the edge": (PAD, PAD[:-1] + ', mode="edge")', CONVOLUTIONS),
-    "kernel flipped": (KERNELS, KERNELS.replace("W.", "W[..., ::-1]."), CONVOLUTIONS),
-    "bias unused": ("patches @ filters.T + self.b", "patches @ filters.T", CONVOLUTIONS),
     "mean for maximum": ("windows.max(axis=4)", "windows.mean(axis=4)", POOLINGS),
     "leaky": ("np.maximum(0, x)", "np.maximum(0.01 * x, x)", {"layer 1, ReLU", "layer 4, ReLU"}),
     "images mixed": ("x.reshape(num_images, channels *", "x.T.reshape(num_images, channels *", {"layer 6, Flatten"}),
@@ -85,23 +74,15 @@ WRONG_GRADIENTS = {
                      {f"{name}, b" for name in (*CONVOLUTIONS, "training step, layer 0", "training step, layer 3")}),
     "ReLU left out": ("return grad * self.positive", "return grad",
                       {"layer 1, ReLU, input", "layer 4, ReLU, input", *(n for n in STEP if "layer 7" not in n)}),
-    "sum of the batch": ("grad /= num_images", "pass", STEP),
     "loss": ("image_numbers, y].mean())", "image_numbers, y].sum())", {"training step, loss"}),
-    "shape": ("self.dW = self.x.T @ grad", "self.dW = (self.x.T @ grad).T", {"layer 7, Dense, W", "training step"}),
     "no train_step": ("def train_step", "def step", {"training step"}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_wrong_layer_is_caught_and_no_other(mistake):
-    old, new, names = MISTAKES[mistake]
-    assert wrong(changed((old, new)), "check_layers").keys() == names
-
-
-@pytest.mark.parametrize("mistake", WRONG_GRADIENTS)
-def test_a_wrong_gradient_is_caught(mistake):
-    old, new, names = WRONG_GRADIENTS[mistake]
-    assert wrong(changed((old, new)), "check_gradients").keys() == names
+@pytest.mark.parametrize("mistake", MISTAKES | WRONG_GRADIENTS)
+def test_a_wrong_layer_or_gradient_is_caught_and_no_other(mistake):
+    old, new, names = (MISTAKES | WRONG_GRADIENTS)[mistake]
+    assert wrong(changed((old, new)), "check_layers" if mistake in MISTAKES else "check_gradients").keys() == names
 
 
 @pytest.mark.parametrize(("old", "new", "name", "sentence"), [
@@ -109,8 +90,6 @@ def test_a_wrong_gradient_is_caught(mistake):
     ("self.layers = [", "self.parts = [", "network", "'SimpleCNN' object has no attribute 'layers': "),
     ("            Flatten(),", "            type('Flatten', (), {})(),", "layer 6, Flatten",
      "it has no `forward`, which the prompt asks for"),
-    ("Dense(features, 10, rng=rng)", "type('Dense', (ReLU,), {})()", "layer 7, Dense",
-     "it has no `W`, which the prompt asks for"),
     ("            Softmax(),", "            type('Dropout', (ReLU,), {})(),", "Softmax", "`layers` holds none of them"),
     ("features = 8 *", "features = 9 *", "layer 7, Dense", "ValueError: matmul"),
 ])  # fmt: skip

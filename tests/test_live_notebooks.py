@@ -6,12 +6,8 @@ It prints what replay prints; under every fault its calls end in a clear message
 import re
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cache
-from typing import NamedTuple
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 from helpers.replay.index import open_index
@@ -19,8 +15,7 @@ from helpers.replay.recording import Recording, request_of
 from helpers.settings import ROOT, settings
 from tests.loopback import On, Script, Service, faults
 from tests.loopback.recorded import RECORDINGS, Recorded
-from tests.loopback.rules import RULES
-from tests.remembered import PREAMBLE, remembering
+from tests.remembered import PREAMBLE
 from tests.test_checks import ANSWERS as ACCOUNT_ANSWERS
 from tools import costs
 from tools.notebooks import FOLDER, environment
@@ -33,65 +28,58 @@ KEYS = {
 }
 # Lessons that only talk to Bedrock's runtime; those that make things in an account have tests of their own.
 LESSONS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.stem[:2] not in ("03", "99")]
+EVERY_KIND = FOLDER / "04_financial_rag.ipynb"  # it makes each kind of call that lessons make
+PLT = "import matplotlib.pyplot as plt"
 # All that may differ between replay and live, as (in replay, live).
 DIFFERENCES = [
     (r"Mode replay: .*", "Mode live: calls go to your AWS account and cost money."),
     (r"; token counts are estimates", ""),
     (r"a Claude model outside Bedrock, one try each", "claude-sonnet-5-5"),
 ]
-ASK_NOBODY = ("pairs = {n:", "def even(", "import matplotlib.pyplot as plt\n\nwhole,", "def touches(")  # of 01
+# Cells that take long and ask no model; other cells need what two of them import, so FAST imports it too.
+ASK_NOBODY = ("pairs = {n:", "def even(", f"{PLT}\n\nwhole", "def touches(", f"{PLT}\n\nTRIED")
 OTHER_PICTURE = "What a right answer costs: {MODEL.whose}"  # a cell of 05
-
-
-def account_at(service):
-    """The environment of a learner whose account is `service`."""
-    return {**environment("live"), **KEYS, "AWS_ENDPOINT_URL": service.url}
-
-
-def source_for(*names):
-    """The recorded answers of the lessons, and an account in good order."""
-    return Recorded(*names, otherwise=Script(ACCOUNT_ANSWERS))
 
 
 # What stands for the calls of a lesson: its cells that contain one of these, and before them all that they need.
 CALLS = {
-    "00": ["checks.live()"],
     "01": ["models.resolve()", "runtime.converse(messages=[message]", "first = runtime.converse(", "batch.run("],
     "02": ["models.resolve()", "cut = ask(START", "answer = ask(START"],
     "04": [
         "models.resolve()",
-        "passages = retrieval.retrieve(agent, KB, QUESTION",
-        "runtime.invoke_model(",
-        "runtime.converse_stream(",
-        "retriever.invoke(",
-        "chain.invoke(",
+        "passages = retrieval.retrieve(",
+        "invoke_model(",
+        "converse_stream(",
+        ".invoke(",
         "batch.run(",
     ],
     "05": ["text, cost = converse(", "base = ask_all(", "ask_all(reranked", "CAREFUL = "],
 }
-# What becomes of these is the same code for every call (explain, clients), so the cells of a lesson meet them in turn.
-IN_TURN = {
-    **{f"refused: {name}": [On(faults.refused(name))] for name in faults.ERRORS if name != "no knowledge base"},
-    "refused: no knowledge base": [On(faults.refused("no knowledge base"), operation="bedrock-agent*.*")],
-    "throttled twice, then not": [On(faults.refused("too many requests"), calls={1, 2})],
-    "a fifth throttled": [On(faults.refused("too many tokens"), probability=0.2)],
-    "slow": [On(faults.slow(before=0.1, between=0.001))],
-    "no answer in time": [On(faults.slow(before=9), operation="bedrock-runtime.*", calls={1})],
-}
-FAULTS = {
-    **IN_TURN,
-    "expired half-way": [On(faults.refused("expired"), calls=faults.after(3))],
-    "dropped before the answer": [On(faults.dropped())],
-    "stream dropped": [On(faults.stream_ends(2))],
-    **{f"in the stream: {name}": [On(faults.stream_ends(2, name))] for name in faults.STREAM_ERRORS},
+# What a lesson makes of an odd answer is its own code, so that each cell of every lesson meets these.
+ODD_ANSWERS = {
     "thinking first": [On(faults.thinking())],
     "max tokens, some text": [On(faults.max_tokens(10))],
     "max tokens, no text": [On(faults.max_tokens(0))],
+}
+# What becomes of these is the same code for every call (explain, clients): the cells of one lesson, with a call of each
+# kind, meet them in turn, or those that stream or ask many questions.
+FAULTS = {
+    **{f"refused: {name}": [On(faults.refused(name))] for name in faults.ERRORS if name != "no knowledge base"},
+    "refused: no knowledge base": [On(faults.refused("no knowledge base"), operation="bedrock-agent*.*")],
+    "throttled twice, then not": [On(faults.refused("too many requests"), calls={1, 2})],
+    "slow": [On(faults.slow(before=0.1, between=0.001))],
+    "no answer in time": [On(faults.slow(before=9), operation="bedrock-runtime.*", calls={1})],
+    "dropped before the answer": [On(faults.dropped())],
     "garbled": [On(faults.garbled())],
     "empty": [On(faults.garbled(""))],
+    "batch: a fifth throttled": [On(faults.refused("too many tokens"), probability=0.2)],
+    "batch: expired half-way": [On(faults.refused("expired"), calls=faults.after(3))],
+    "stream: dropped": [On(faults.stream_ends(2))],
+    **{f"stream: {name}": [On(faults.stream_ends(2, name))] for name in faults.STREAM_ERRORS},
 }
 # Back-offs are not slept, and a read waits for 8 seconds: what is tested is what comes of it.
-FAST = """import types, botocore.endpoint
+FAST = f"""{PLT}
+import types, botocore.endpoint
 from helpers import clients, replay
 botocore.endpoint.time = types.SimpleNamespace(sleep=lambda seconds: None)
 replay.time = types.SimpleNamespace(sleep=lambda seconds: None)
@@ -110,7 +98,7 @@ def code(path):
 
 
 def compared(path):
-    """The code cells without those that take long and ask nobody."""
+    """The code cells without those that take long."""
     return [cell for cell in code(path) if not cell.source.startswith(ASK_NOBODY)]
 
 
@@ -160,7 +148,7 @@ def kernel(env):
         yield run
 
 
-def tried(run, calls, by_name, switch, where=lambda name, calls: calls):
+def tried(run, calls, by_name, switch):
     """What the cells `calls` come to under each fault: {fault: [outcome of each cell that met it]}.
 
     `switch(*fault)` sets a fault, `switch()` none.
@@ -169,53 +157,19 @@ def tried(run, calls, by_name, switch, where=lambda name, calls: calls):
     for name, fault in by_name.items():
         switch(*fault)
         found[name] = []
-        for cell in where(name, calls):
+        for cell in meeting(name, calls):
             run(FORGET)
             found[name].append(run(cell))
     switch()
     return {**found, "none, afterwards": [run(cell) for cell in calls]}
 
 
-def in_turn(name, calls):
-    """The cells among `calls` that meet a fault: one in turn, those that stream, or all."""
-    if name in IN_TURN:
-        number = list(IN_TURN).index(name) % len(calls)
-        return calls[number : number + 1]
-    streamed = name.startswith(("stream", "in the stream"))
-    return [cell for cell in calls if "stream" in cell.source] if streamed else calls
-
-
-def as_table(name, found):
-    """What was found, to be printed."""
-    counts = [f"  {fault:<42} {dict(Counter(results))}" for fault, results in found.items() if results]
-    return "\n".join([f"{name}: faults and what the cells with calls came to", *counts])
-
-
-class Lived(NamedTuple):
-    """A lesson that was run live."""
-
-    cells: list
-    calls: list  # that the service saw
-    met: set  # rules of the service
-    found: dict  # the outcomes under each fault, afterwards
-
-
-@cache
-@remembering
-def live(path):
-    """The lesson at `path`, run live, and in the same kernel once more under each fault."""
-    open_index(settings().letters_dir).retrieve({"retrievalQuery": {"text": "?"}})  # now, and not while a read waits
-    with Service(source_for(path.stem)) as service, kernel(account_at(service)) as run:
-        cells, (few, asking) = compared(path), needed(path)
-        assert {run(cell) for cell in (PREAMBLE, *cells)} == {"done"}
-        calls, met = [replace(call, wait=None) for call in service.calls], {*service.rules.met}
-        assert {run(cell) for cell in (FAST, *few)} == {"done"}
-
-        def switch(*rules):
-            service.faults = faults.Faults(rules)
-
-        found = tried(run, asking, FAULTS, switch, in_turn)
-    return Lived(cells, calls, met, found)
+def meeting(name, calls):
+    """The cells among `calls` that meet a fault."""
+    kind = name.partition(":")[0]
+    if kind in ("batch", "stream"):
+        return [cell for cell in calls if kind in cell.source]
+    return [calls[list(FAULTS).index(name) % len(calls)]] if name in FAULTS else calls
 
 
 def comparable(cell):
@@ -240,69 +194,57 @@ def as_live(text):
     return text
 
 
-@pytest.mark.parametrize("path", LESSONS[1:], ids=lambda path: path.stem)
-def test_live_outputs_are_those_of_replay_cell_by_cell(path):
-    lived = live(path)
-    assert {call.outcome for call in lived.calls} == {"answered"}
-    different = set()
-    for stored, cell in zip(compared(path), lived.cells, strict=True):
-        replayed = comparable(stored)
-        assert [as_live(text) for text in replayed] == comparable(cell), cell.source
-        different |= {pattern for pattern, _ in DIFFERENCES if re.search(pattern, "\n".join(replayed))}
-    receipts = path.stem[:2] != "05"  # which adds its costs up instead
-    assert DIFFERENCES[0][0] in different and (DIFFERENCES[1][0] in different) == receipts
+def same_as_stored(path, cells):
+    """Compare the live `cells` of a lesson with those that are stored."""
+    for stored, cell in zip(compared(path), cells, strict=True):
+        assert [as_live(text) for text in comparable(stored)] == comparable(cell), cell.source
+    assert "Mode live" in str(cells[0].outputs)
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_every_fault_ends_in_a_message_or_a_result(path, report):
-    found = live(path).found
-    report(as_table(path.stem, found))
-    assert {each for results in found.values() for each in results} <= {"done", "message"}
-    assert set(found["none, afterwards"]) == {"done"}
-    assert any("message" in results for results in found.values()) or path.stem.startswith("00")
+def used(path, calls):
+    """What the calls of a lesson cost, by their recorded answers."""
+    uses, recorded = Counter(), Recording(RECORDINGS / f"{path.stem}.json")
+    for call in calls:
+        name = f"{call.service}.{call.operation}"
+        entry = recorded.find(name, request_of(call.params)) or {"body": {}}
+        uses.update(costs.use_of(name, call.params, entry["body"]))
+    return uses
 
 
-SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+def met_faults(run, path, service):
+    """What the calls of a lesson come to under faults, in a kernel that has run it."""
+
+    def switch(*rules):
+        service.faults = faults.Faults(rules)
+
+    cells, calls = needed(path)
+    assert {run(cell) for cell in cells} == {"done"}
+    return tried(run, calls, {**ODD_ANSWERS, **FAULTS} if path == EVERY_KIND else ODD_ANSWERS, switch)
 
 
-def test_the_solutions_run_live_and_say_done():
-    source = source_for(*(path.stem for path in SOLUTIONS))
-    cells = [cell for path in SOLUTIONS for cell in ("%reset -f", *code(path))]  # one kernel, each as in a new one
-    with Service(source) as service, kernel(account_at(service)) as run:
-        assert {run(cell) for cell in (PREAMBLE, *cells)} == {"done"}
-    outputs = [output for cell in cells if cell != "%reset -f" for output in cell.outputs]
-    lines = "".join(output.text for output in outputs if output.get("name") == "stdout").splitlines()
-    exercises = str(cells).count("# Exercise")
-    assert sum(line.startswith("Mode live") for line in lines) == len(SOLUTIONS) >= 6
-    assert lines.count("done") >= exercises >= len(SOLUTIONS) and "not yet" not in lines
-
-
-def test_the_set_up_check_asks_the_account_and_says_go_on():
-    cells, calls, *_ = live(LESSONS[0])
-    assert {call.outcome for call in calls} == {"answered"}
-    text = "\n".join(str(output) for cell in cells for output in cell.outputs)
-    assert "Mode live" in text and "account ending in 1098" in text and "987654321098" not in text
-    assert "Go on with the first lesson." in text
-    names = {call.operation for call in calls}
-    assert names >= {"GetCallerIdentity", "ListInferenceProfiles", "GetKnowledgeBase"}
-
-
-def test_the_instructor_guide_shows_what_the_lessons_use():
-    uses = {path.stem: Counter() for path in LESSONS[1:]}
-    for path in LESSONS[1:]:
-        found = Recording(RECORDINGS / f"{path.stem}.json")
-        for call in live(path).calls:
-            name = f"{call.service}.{call.operation}"
-            entry = found.find(name, request_of(call.params)) or {"body": {}}
-            uses[path.stem].update(costs.use_of(name, call.params, entry["body"]))
+def test_live_outputs_are_those_of_replay_and_every_fault_ends_in_a_message_or_a_result():
+    """In one kernel, which imports everything once; nbval gives each lesson a new one."""
+    open_index(settings().letters_dir).retrieve({"retrievalQuery": {"text": "?"}})  # now, and not while a read waits
+    uses = {}
+    with kernel({**environment("live"), **KEYS}) as run:
+        assert [run(PREAMBLE), run(FAST)] == ["done", "done"]
+        for path in LESSONS:
+            with Service(Recorded(path.stem, otherwise=Script(ACCOUNT_ANSWERS))) as service:
+                cells = compared(path)
+                assert {run(cell) for cell in (f"%env AWS_ENDPOINT_URL={service.url}", *cells)} == {"done"}
+                calls = service.calls
+                assert {call.outcome for call in calls} == {"answered"}
+                if path.stem.startswith("00"):  # it says something else in live mode
+                    text = "\n".join(str(cell.outputs) for cell in cells)
+                    assert "Mode live" in text and "Go on with the first lesson." in text
+                    assert "account ending in 1098" in text and "987654321098" not in text
+                    continue
+                same_as_stored(path, cells)
+                uses[path.stem] = used(path, calls)
+                found = met_faults(run, path, service)
+                assert {each for results in found.values() for each in results} <= {"done", "message"}
+                assert set(found["none, afterwards"]) == {"done"}
+                assert path != EVERY_KIND or sum("message" in results for results in found.values()) > 9
     guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
     for table in (costs.cost_table(uses), costs.arithmetic(uses), costs.quota_table(uses)):
         assert table in guide, "put the tables of `make costs` into INSTRUCTOR.md"
-
-
-def test_the_rules_of_the_service_that_lessons_meet(report):
-    met = {path.stem[:2]: live(path).met for path in LESSONS}
-    report(f"rules of the service that lessons meet (03 and 99 have an account of their own): {met}")
-    nowhere = {rule.number for rule in RULES} - set().union(*met.values())
-    report(f"met by none of these, only by requests that tests send: {nowhere}")
-    assert all(3 in met[lesson] for lesson in ("01", "02", "04")) and 6 in met["04"] and 18 in met["00"]

@@ -122,11 +122,9 @@ ODD_EVENT = {"event": "contentBlockDelta", "data": {"delta": {"text": 5}}}
 def test_control_what_is_wrong_is_found():
     for entry, problem in [
         (_good(), ""),
-        (_good() | {"origin": None}, "origin None"),
         (_good() | {"origin": "api-model"}, "answer of the model"),
         (_good() | {"estimated": []}, "estimates"),
         (_good(stopReason=7), "stopReason"),
-        (_good(output={"message": {"role": "x"}}), "content"),
         (_good() | INVOKED | {"body": {"json": {"id": "x", "type": "message"}}}, "content"),
         (_good() | STREAMED | {"body": {"events": []}}, "empty"),
         (_good() | STREAMED | {"body": {"events": [ODD_EVENT]}}, "text"),

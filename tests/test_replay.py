@@ -2,17 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EventStreamError, ParamValidationError
+from botocore.exceptions import ParamValidationError
 
 from helpers import clients, replay, workshop
 from helpers.language import WorkshopError
 from helpers.replay.recording import RecordingMissing, request_of
-from helpers.settings import ROOT, settings
+from helpers.settings import settings
 
 
 def asked(text, **more):
@@ -66,33 +64,6 @@ def test_replay_needs_nothing_of_the_machine_opens_no_socket_and_says_what_is_es
         runtime.converse(modelId="m.x", messages="hello")
 
 
-def test_event_streams_and_their_exceptions(recorded):
-    start = {"event": "messageStart", "data": {"role": "assistant"}}
-    text = "né 缺孔 \ud83d"  # and half a character, as a stream may be cut
-    delta = {"event": "contentBlockDelta", "data": {"contentBlockIndex": 0, "delta": {"text": text}}}
-    broken = {"exception": "modelStreamErrorException", "data": {"message": "it broke"}}
-    runtime = recorded(entry("bedrock-runtime.ConverseStream", asked("hello"), {"events": [start, delta, broken]}))
-    seen = []
-    with pytest.raises(EventStreamError, match="it broke"):
-        seen += iter(runtime.converse_stream(**asked("hello"))["stream"])
-    assert seen == [{"messageStart": start["data"]}, {"contentBlockDelta": delta["data"]}]
-
-
-def test_the_nth_same_request_gets_the_nth_answer_and_the_last_repeats_errors_too(recorded, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("replay slept"))
-    params, told = {"knowledgeBaseId": "ABCDEFGHIJ"}, {"x-amzn-errortype": "ThrottlingException"}
-    states = [{"json": {"knowledgeBase": {"status": state}}} for state in ("CREATING", "ACTIVE")]
-    answers = [entry("bedrock-agent.GetKnowledgeBase", params, state) for state in states]
-    busy = entry("bedrock-agent.GetKnowledgeBase", params, {"json": {"message": "Too many"}}, status=429, headers=told)
-    recorded(*answers, busy)
-    client = clients.client("bedrock-agent")
-    seen = [client.get_knowledge_base(**params)["knowledgeBase"]["status"] for _ in answers]
-    assert seen == ["CREATING", "ACTIVE"]
-    for _ in range(2):
-        with pytest.raises(ClientError, match="ThrottlingException"):
-            client.get_knowledge_base(**params)
-
-
 def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(recorded):
     long = "The same beginning of a long prompt. " * 20
     limit = {"inferenceConfig": {"maxTokens": 900}}
@@ -111,15 +82,6 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
     with pytest.raises(RecordingMissing, match=r"- the same, with the system prompt …Speak as a poet\."):
         rules = {"system": [{"text": "Speak as a poet."}]}
         recorded(entry("bedrock-runtime.Converse", asked("Hello", **rules), said("-"))).converse(**asked("Hello"))
-    with pytest.raises(RecordingMissing, match=r"no recorded answer to bedrock-runtime\.ConverseStream in"):
-        runtime.converse_stream(**asked("hello"))
-
-
-@pytest.mark.parametrize("body", ["hello", "[1]", '{"messages": "hello"}', str({"messages": []})])
-def test_a_body_that_no_model_takes_is_no_recorded_one_either(body, recorded):
-    runtime = recorded(entry("bedrock-runtime.InvokeModel", {"modelId": "m", "body": {"json": {}}}, said("-")))
-    with pytest.raises(RecordingMissing, match="no recorded answer to this"):
-        runtime.invoke_model(modelId="m", body=body)
 
 
 @pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"entries": [{"call": "a.B"}]}'])
@@ -130,20 +92,14 @@ def test_a_broken_file_is_one_clear_error(text, tmp_path, change):
         workshop.start("lesson")
 
 
-def test_importing_helpers_is_light_and_before_the_set_up_cell_there_is_one_clear_error():
+def test_before_the_set_up_cell_there_is_one_clear_error():
     with pytest.raises(WorkshopError, match="Run the set-up cell first"):
         clients.client("s3")
-    names = "clients, models, retrieval, batch, workshop"
-    heavy = "{'langchain_core', 'langchain_aws', 'matplotlib.pyplot', 'sklearn', 'helpers.explain'}"
-    code = f"import sys; from helpers import {names}; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "[]"
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("WORKSHOP_MODE=live\n".encode("utf-16"), "is not UTF-8 text"),
-        (b"WORKSHOP_MODEE=live\n", "no setting WORKSHOP_MODEE. Did you mean WORKSHOP_MODE?"),
         (b"WORKSHOP_MODE=lively\n", "WORKSHOP_MODE is 'lively'"),
         (b"", "no setting WORKSHOP_MODELL. Did you mean WORKSHOP_MODEL?"),  # but in the environment
     ],

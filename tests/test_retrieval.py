@@ -26,23 +26,11 @@ def service(live):
         yield service
 
 
-@pytest.mark.parametrize(("wanted", "calls"), [(3, 1), (7, 3), (50, 4)])
+@pytest.mark.parametrize(("wanted", "calls"), [(7, 3), (50, 4)])
 def test_pages_are_followed_until_there_is_enough(service, wanted, calls):
     found = retrieval.retrieve(clients.client("bedrock-agent-runtime"), "ABCDEFGHIJ", "question", count=wanted)
     assert [passage.page for passage in found] == list(range(1, 1 + min(wanted, 10)))  # people count from 1
     assert len(service.calls) == calls
-
-
-def test_the_request_says_how_to_search(service):
-    retrieval.retrieve(
-        clients.client("bedrock-agent-runtime"), "ABCDEFGHIJ", "q", count=500, search="HYBRID", years=[2021]
-    )
-    year = {"equals": {"key": "year", "value": 2021}}
-    asked = {"numberOfResults": 100, "overrideSearchType": "HYBRID", "filter": year}
-    assert service.calls[0].params["retrievalConfiguration"]["vectorSearchConfiguration"] == asked
-    another = {"equals": {"key": "year", "value": 2020}}
-    assert retrieval.search_settings(years=[2020, 2021])["filter"] == {"orAll": [another, year]}
-    assert retrieval.search_settings() == {"numberOfResults": 5}
 
 
 def test_a_document_of_langchain_gives_the_same_passage_and_what_lacks_all_is_still_one(service):
@@ -52,8 +40,6 @@ def test_a_document_of_langchain_gives_the_same_passage_and_what_lacks_all_is_st
     retriever = AmazonKnowledgeBasesRetriever(client=client, knowledge_base_id="ABCDEFGHIJ", retrieval_config={})
     found = [retrieval.passage_of(each) for each in retriever.invoke("question")]
     assert found == retrieval.retrieve(client, "ABCDEFGHIJ", "question", count=3)
-    bare = {"content": {"text": "text"}, "metadata": {"x-amz-bedrock-kb-source-uri": "s3://b/x.pdf"}}
-    assert retrieval.passage_of(bare) == Passage("text", "x.pdf", None, 0.0)
     assert retrieval.passage_of({"content": {}}) == Passage("", "unknown source", None, 0.0)
 
 

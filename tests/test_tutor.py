@@ -1,7 +1,6 @@
 """Lesson 02 judges the answer it is given: another answer, another verdict, and the lesson goes on."""
 
 import json
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import boto3
@@ -38,25 +37,18 @@ def after(*sources, **names):
     return asked, scope
 
 
-def test_the_lesson_judges_the_answer_it_is_given():
-    wrong = sandbox.program(ANSWER.replace('mode="constant")', 'mode="edge")'))
-    _, scope = after(cell("def failed"), program=wrong)
-    assert scope["failed"](scope["run_layers"]) == ["layer 0, Conv2D", "layer 3, Conv2D"]
-
-
 def test_the_model_is_asked_to_repair_what_failed_and_nothing_else(capsys):
     define, swap = cell("def failed").partition("run_layers")[0], cell("broken = answer")
     repair = cell('PROMPTS["repair"]')
     asked, _ = after(define, swap, repair)
     assert len(asked) == 1 and "layer 0, Conv2D and layer 3, Conv2D differ" in asked[0]
     dies = swap.replace('"self.W[f, c, j, i]"', '"self.W[f, c, j, i, 0]"')
-    for source, told in ((swap.replace("j, i", "i, j"), "nothing failed"), (dies, "ended: IndexError")):
-        capsys.readouterr()
-        assert after(define, source, repair)[0] == [] and told in capsys.readouterr().out
+    assert after(define, dies, repair)[0] == [] and "ended: IndexError" in capsys.readouterr().out
+    with pytest.raises(WorkshopError, match="left no 'checks'"):
+        sandbox.Run("ok").arrays["checks"]
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_cloud_session_is_stopped_whatever_happens(fails, capsys):
+def test_the_cloud_session_is_stopped_when_a_call_fails(capsys):
     after(cell("agentcore"), program="")
     assert capsys.readouterr().out.endswith("Not run.\n")
     wanted = cell("agentcore").replace("IN_CLOUD = False", "IN_CLOUD = True")
@@ -64,22 +56,17 @@ def test_the_cloud_session_is_stopped_whatever_happens(fails, capsys):
     cloud = boto3.client("bedrock-agentcore", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(cloud) as stub:
         stub.add_response("start_code_interpreter_session", {**where, "createdAt": 0})
-        if fails:
-            stub.add_client_error("invoke_code_interpreter", "ThrottlingException")
-        else:
-            stub.add_response("invoke_code_interpreter", {"stream": {}})
+        stub.add_client_error("invoke_code_interpreter", "ThrottlingException")
         stub.add_response("stop_code_interpreter_session", {**where, "lastUpdatedAt": 0}, where)
-        with pytest.raises(ClientError) if fails else nullcontext():
+        with pytest.raises(ClientError):
             after(wanted, program="", clients=SimpleNamespace(client=lambda _: cloud))
         stub.assert_no_pending_responses()
 
 
 FENCES = {
     "Text\n```python\nx = 1\n```\nmore": "x = 1\n",
-    "~~~python\nx = 1\n~~~\n": "x = 1\n",
-    '`````Python title="cnn.py" {1-3}\nx = 1\n`````': "x = 1\n",
-    "```{.python .numberLines}\r\nx = 1\r\n```\r\n": "x = 1\n",
-    "1. Step\n\n   ```py\n   x = 1\n   ```\n2. Next": "x = 1\n",
+    '`````Python title="cnn.py" {1-3}\r\nx = 1\r\n`````': "x = 1\n",
+    "1. Step\n\n   ~~~py\n   x = 1\n   ~~~\n2. Next": "x = 1\n",
     "```\na -> b\n```\n```python\nx = 1\n```\n```bash\nls\n```\n```python\ny = 2\n```": "x = 1\n\ny = 2\n",
     "```\nx = 1\n```": "x = 1\n",
 }
