@@ -1,4 +1,4 @@
-"""Lesson 05: its check finds planted figures and seldom cries wolf, and its guardrail is deleted."""
+"""Lesson 05: its check finds planted figures and seldom cries wolf, and its cells for AWS's own operations work."""
 
 import html
 import re
@@ -25,7 +25,7 @@ RECORDED = Recording(ROOT / "data/recordings/05_trust_the_answer.json").entries
 def defined(name, **known):
     """What the lesson's cell that defines `name` leaves in the namespace, up to its first line that shows something."""
     source = next(source for source in CELLS if f"def {name}(" in source)
-    exec("import re\n" + re.split(r"^(?:\w+_IT|planted) = ", source, flags=re.MULTILINE)[0], known)
+    exec("import re\n" + re.split(r"^(?:\w+_IT|IN_ONE|planted) = ", source, flags=re.MULTILINE)[0], known)
     return known
 
 
@@ -71,6 +71,7 @@ def test_control_with_the_passages_of_another_question_hardly_an_answer_passes()
         ("AWS had revenue of $80 billion [1].", ["supported"]),
         ("AWS had revenue of $80 billion [2].", ["elsewhere"]),
         ("It grew by $35 billion, from $45 billion [2] to $80B [1].", ["calculated", "supported", "supported"]),
+        ("It grew 29 [1].", ["nowhere"]),
         ("员工130万人，4月 [2]。", ["supported"]),
     ],
 )
@@ -80,10 +81,33 @@ def test_the_check_compares_values_and_citations(text, verdicts):
     assert sorted(verdict for _, verdict in CHECK(text, passages)) == sorted(verdicts)
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_guardrail_is_tagged_and_deleted_whatever_happens(fails):
+FIVE = [Passage(f"text {number}", "a.pdf", number, 0.5) for number in range(1, 6)]
+ARN = "arn:aws:bedrock:us-east-1::foundation-model/"
+
+
+@pytest.fixture
+def stubs():
+    """Stubbers for the control service and for a service that is asked, and names that a cell knows them by."""
     keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
-    control, runtime = (Stubber(boto3.client(name, "us-east-1", **keys)) for name in ("bedrock", "bedrock-runtime"))
+    services = ("bedrock", "bedrock-agent-runtime", "bedrock-runtime")
+    control, agent, runtime = (Stubber(boto3.client(service, "us-east-1", **keys)) for service in services)
+    names = {"clients": SimpleNamespace(client=lambda service: control.client), "agent": agent.client}
+    with control, agent, runtime:
+        yield control, agent, runtime, names | {"runtime": runtime.client}
+
+
+def test_rerank_takes_the_regions_model_and_gives_the_places_in_its_order(stubs):
+    control, agent, _, names = stubs
+    summaries = [{"modelArn": ARN + name, "modelId": name} for name in ("titan", "cohere.rerank-v3-5:0")]
+    control.add_response("list_foundation_models", {"modelSummaries": summaries})
+    ranked = {"results": [{"index": 3, "relevanceScore": 0.9}, {"index": 0, "relevanceScore": 0.1}]}
+    agent.add_response("rerank", ranked, {"queries": ANY, "sources": ANY, "rerankingConfiguration": ANY})
+    assert defined("rerank", **names)["rerank"]("What?", FIVE) == ["a.pdf, page 4", "a.pdf, page 1"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_guardrail_is_tagged_and_deleted_whatever_happens(stubs, fails):
+    control, _, runtime, names = stubs
     made = {"guardrailId": "g1", "guardrailArn": "arn:aws:bedrock:us-east-1:1:guardrail/g1", "version": "DRAFT"}
     tags = [{"key": "workshop", "value": "claude-on-bedrock"}, {"key": "workshop-id", "value": "abcd1234"}]
     wanted = {"name": "claude-workshop-abcd1234", "tags": tags, "contextualGroundingPolicyConfig": ANY}
@@ -98,10 +122,21 @@ def test_a_guardrail_is_tagged_and_deleted_whatever_happens(fails):
         runtime.add_client_error("apply_guardrail", "ThrottlingException")
     else:
         runtime.add_response("apply_guardrail", answer)
-    names = {"clients": SimpleNamespace(client=lambda service: control.client), "runtime": runtime.client}
     known = defined("grounding", **names, retrieval=retrieval)
     known["kb"] = SimpleNamespace(Workshop=lambda: SimpleNamespace(names=Names("abcd1234")))
-    passages = [Passage("text", "a.pdf", 1, 0.5)]
-    with control, runtime, pytest.raises(ClientError) if fails else nullcontext():
-        assert known["grounding"]("What?", passages, "That.") == {"GROUNDING": 0.9, "RELEVANCE": 0.9}
+    with pytest.raises(ClientError) if fails else nullcontext():
+        assert known["grounding"]("What?", FIVE, "That.") == {"GROUNDING": 0.9, "RELEVANCE": 0.9}
     control.assert_no_pending_responses()
+
+
+def test_in_one_prints_each_part_with_its_sources(stubs, capsys):
+    control, agent, _, names = stubs
+    profile = {"inferenceProfileArn": "arn:aws:bedrock:us-east-1:1:inference-profile/global.x", "status": "ACTIVE"}
+    profile |= {"inferenceProfileId": "global.x", "inferenceProfileName": "x", "type": "SYSTEM_DEFINED"}
+    control.add_response("get_inference_profile", {**profile, "models": [{"modelArn": f"{ARN}x"}]})
+    reference = {"content": {"text": "t"}, "location": {"type": "S3", "s3Location": {"uri": "s3://b/a.pdf"}}}
+    part = {"generatedResponsePart": {"textResponsePart": {"text": "It grew."}}, "retrievedReferences": [reference]}
+    answer = {"output": {"text": "It grew."}, "sessionId": "s1", "citations": [part]}
+    agent.add_response("retrieve_and_generate", answer)
+    defined("in_one", **names, MODEL=SimpleNamespace(id="global.x"), KB="KB12345678")["in_one"]("What?")
+    assert capsys.readouterr().out.split("\n")[:2] == ["It grew.", "   a.pdf"]
