@@ -11,8 +11,6 @@ import sys
 import uuid
 from pathlib import Path
 
-import cv2
-
 from helpers import sandbox
 from helpers.replay import chinese, index
 from helpers.settings import ROOT
@@ -42,4 +40,3 @@ def begin():
     chinese._by_meaning = functools.cache(remembering(chinese._by_meaning.__wrapped__))
     index._built = functools.cache(remembering(index._built.__wrapped__))
     sandbox.run = remembering(sandbox.run)  # a model's program
-    cv2.findTransformECC = remembering(cv2.findTransformECC)  # two pictures of a board laid on each other

@@ -37,7 +37,15 @@ DIFFERENCES = [
     (r"a Claude model outside Bedrock, one try each", "claude-sonnet-5-5"),
 ]
 # Cells that take long and ask no model; other cells need what two of them import, so FAST imports it too.
-ASK_NOBODY = ("pairs = {n:", "def even(", f"{PLT}\n\nwhole", "def touches(", f"{PLT}\n\nTRIED")
+ASK_NOBODY = (
+    "pairs = {n:",
+    "def even(",
+    f"{PLT}\n\nwhole",
+    "def touches(",
+    f"{PLT}\n\nTRIED",
+    "SPEED =",
+    "run_training",
+)
 OTHER_PICTURE = "What a right answer costs: {MODEL.whose}"  # a cell of 05
 
 

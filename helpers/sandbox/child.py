@@ -51,8 +51,7 @@ def main(work: str) -> None:
     if sys.platform == "linux":
         guards += kernel_walls(ctypes.CDLL(None), work)
     os.chdir(work)
-    scratch = os.path.realpath(work)  # once: imports open thousands of files
-    sys.addaudithook(lambda event, args: hook(event, args, scratch))
+    sys.addaudithook(lambda event, args: hook(event, args, work))
     print(", ".join(guards), file=report, flush=True)
 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -134,4 +133,4 @@ def kernel_walls(libc: Any, work: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(os.path.realpath(sys.argv[1]))
