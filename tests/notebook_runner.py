@@ -1,6 +1,6 @@
 """Runs the code of a notebook in forked processes, and kills one at the AWS call that a test chooses.
 
-A program that has imported everything and forks a child for each order in a line of its input, a list:
+A program that has imported everything and forks a child for each order, a line of its input:
 
     {"notebook": "03_create_knowledge_base", "env": {...}, "from": "BUILD_IT", "to": "left", "cut": ["after", [...]]}
 
@@ -80,8 +80,8 @@ def watch(kind: type, method: str, cut: tuple[str, list[str]] | None, tell: Call
     setattr(kind, method, sending)
 
 
-def child(order: dict[str, Any], out: int) -> None:
-    """Run the cells of `order` in this process and end it."""
+def child(order: dict[str, Any]) -> None:
+    """Run the cells of `order` in this process, tell what came of it and end it."""
     os.environ.update(order["env"])
     time.sleep = lambda seconds: None  # nothing takes time there, so nobody waits
     sys.stdout = printed = io.StringIO()
@@ -89,13 +89,13 @@ def child(order: dict[str, Any], out: int) -> None:
 
     def tell(error: str = "", cut: str = "") -> None:
         words = {"error": error, "cut": cut, "printed": printed.getvalue(), "left": scope.get("left")}
-        os.write(out, json.dumps(words).encode())
+        os.write(1, json.dumps(words).encode() + b"\n")
         os._exit(9)
 
     for kind, method in ((botocore.client.BaseClient, "_make_api_call"), (Urllib3HttpConnection, "perform_request")):
         watch(kind, method, order.get("cut"), tell)
     try:
-        exec(order.get("before", ""), scope)
+        exec(order["before"], scope)
         for number, source in enumerate(cells(order["notebook"], order["from"], order["to"])):
             name = f"cell {number}"
             linecache.cache[name] = (len(source), None, source.splitlines(True), name)  # for inspect.getsource
@@ -124,17 +124,9 @@ def main() -> None:
         exec(imports(code_of(name)), {})
     gc.freeze()  # so that no child looks through what it did not make
     for line in sys.stdin:
-        ends = []
-        for order in json.loads(line):  # all at once
-            inward, outward = os.pipe()
-            if not os.fork():
-                child(order, outward)
-            os.close(outward)
-            ends.append(inward)
-        for inward in ends:
-            with open(inward, encoding="utf-8") as told:
-                print(told.read(), flush=True)
-            os.wait()
+        if not os.fork():
+            child(json.loads(line))
+        os.wait()
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from helpers.explain import explain
+from tests.live_workshop import BUILD, forks, workshop
 from tests.loopback import Script, Service
 from tests.loopback.rules import RULES, RuleBook
 from tests.test_checks import AVAILABLE
-from tests.test_loopback_account import MET as BY_THE_ACCOUNT
 
 SONNET, HAIKU = "global.anthropic.claude-sonnet-5-5", "us.anthropic.claude-haiku-4-5"
 FORMAT, ANY, AUTO = {"textFormat": {"type": "json_schema"}}, {"toolChoice": {"any": {}}}, {"toolChoice": {"auto": {}}}
@@ -98,13 +98,38 @@ def test_a_rule_breaks_once_and_only_where_it_should(rule):
         assert not isinstance(ask(beside), tuple)
 
 
-def test_thinking_may_leave_no_text_and_little_effort_leaves_some():
-    def kinds(limit, **more):
-        found = answer("converse", talk(inferenceConfig={"maxTokens": limit}, **more))
-        return [next(iter(part)) for part in found["output"]["message"]["content"]], found["stopReason"]
+# What the account holds: what is said by the rule, and what without it.
+BY_THE_ACCOUNT = {
+    7: ("HYBRID search type is not supported", "'text': "),
+    8: ("'retrievalResults': []", "'text': "),
+    9: ("'numberOfDocumentsFailed': 0", "'numberOfDocumentsFailed': 1"),
+    10: ("waiting for policies to spread", "knowledge base: created"),
+    11: ("iam:CreateServiceLinkedRole", "No matching security policy"),
+}
 
-    assert kinds(2000) == (["reasoningContent"], "max_tokens")
-    assert kinds(2000, outputConfig={"effort": "low"}) == (["reasoningContent", "text"], "end_turn")
+
+@forks
+@pytest.mark.parametrize("off", [(), tuple(BY_THE_ACCOUNT)], ids=["on", "off"])
+def test_each_rule_about_what_the_account_holds_breaks_once(off, tmp_path):
+    with workshop(tmp_path, "s3vectors", off=off, not_ready=["cannot assume role"]) as one:
+        (one.letters / "c.psd").touch()  # an unknown format
+        refused = said(one.service.client("opensearchserverless").create_collection, name="letters")
+        printed = one.works(BUILD)["printed"]
+        ask = partial(one.service.client("bedrock-agent-runtime").retrieve, retrievalQuery={"text": "How many people?"})
+        ask = partial(ask, knowledgeBaseId=next(iter(one.account.agent.bases)))
+        hybrid = said(ask, retrievalConfiguration={"vectorSearchConfiguration": {"overrideSearchType": "HYBRID"}})
+        (job,) = one.account.agent.jobs.values()
+        found = {7: hybrid, 8: said(ask), 9: str(job.details), 10: printed, 11: refused}
+        assert all(BY_THE_ACCOUNT[number][bool(off)] in told for number, told in found.items())
+        assert ("waiting for policies" in printed) == (one.account.rules.met >= {*found}) == (not off)
+
+
+def said(call, **params):
+    """The answer or the refusal, as text."""
+    try:
+        return str(call(**params))
+    except ClientError as error:
+        return str(error)
 
 
 def test_every_rule_has_a_source_and_is_tried(report):

@@ -44,8 +44,6 @@ class Account:
     fails: dict[str, str] = field(default_factory=dict)
     """Why "collection", "knowledge base" or "ingestion" ends as FAILED, or "delete knowledge base" does not end."""
     empty: int = 1  # answers to Retrieve without a passage after an ingestion (rule 8)
-    bad_documents: dict[str, str] = field(default_factory=dict)  # object key: why it cannot be indexed
-    page_size: int = 100  # the most that a page of any list has
     clock: Callable[[], datetime] = lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     rules: RuleBook = field(default_factory=RuleBook)
     # These are set by `together`: who calls, and what is found.

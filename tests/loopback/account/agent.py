@@ -198,12 +198,11 @@ class Agent(Part):
         counts["numberOfMetadataDocumentsScanned"] = len(sizes) - len(files)
         self._unseen = self.account.empty
         for key in files:
-            bad = self.account.bad_documents.get(key)
-            if reason := bad or self._ignored(key, sizes[key], base):
+            if reason := self._ignored(key, sizes[key], base):
                 failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")
             new = not reason
             counts["numberOfNewDocumentsIndexed"] += new
-            counts["numberOfDocumentsFailed"] += bool(bad) or not (new or self.account.rules.meets(9))
+            counts["numberOfDocumentsFailed"] += not (new or self.account.rules.meets(9))
         if failed:
             job["failureReasons"] = [
                 f"Encountered error: Ignored {len(uris)} files as {reason}. [Files: {', '.join(uris)}]. "
