@@ -22,21 +22,19 @@ from tests.loopback.replies import Event, changed
 
 @dataclass
 class Call:
-    """One request as the service saw it; times in seconds of `time.monotonic()`."""
+    """One request as the service saw it."""
 
     service: str
     operation: str
     params: Params
-    started: float
-    ended: float | None = None
     outcome: str = "in flight"  # then "answered", "dropped" or the code of the error
     stream: str | None = field(default=None, repr=False)  # the member of the result that holds its events
     wait: Callable[[float], None] = field(default=lambda seconds: None, repr=False)
 
     def end(self, outcome: str) -> None:
         """Take down the end, once."""
-        if self.ended is None:
-            self.ended, self.outcome = time.monotonic(), outcome
+        if self.outcome == "in flight":
+            self.outcome = outcome
 
 
 Proceed = Callable[[], Answer]

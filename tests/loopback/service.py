@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +70,7 @@ class Service:
             proceed = partial(self.rules.apply, service, name, params, partial(self._answers, service, name, params))
         with self._lock:
             stream = wire.stream_of(operation)
-            call = Call(service, name, params, time.monotonic(), stream=stream, wait=self._wait)
+            call = Call(service, name, params, stream=stream, wait=self._wait)
             self._calls.append(call)
             proceed = self.faults.wrap(call, proceed)
         try:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from botocore import xform_name
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, Shape, StructureShape
 from moto.core.utils import get_service_model
 
 from tests.loopback.account.agent import Agent
@@ -121,10 +121,10 @@ def check(shape: Shape, value: Any, where: str = "") -> None:
     """Refuse what the service model forbids and boto3 lets through: patterns, longest lengths, enums."""
     if isinstance(shape, StructureShape) and not shape.is_document_type:
         for name, item in value.items():
-            check(shape.members[name], item, f"{where}.{name}".lstrip("."))
-    elif isinstance(shape, ListShape | MapShape):
-        for item in value.values() if isinstance(shape, MapShape) else value:
-            check(shape.value if isinstance(shape, MapShape) else shape.member, item, where)
+            check(shape.members[name], item, name)
+    elif isinstance(shape, ListShape):
+        for item in value:
+            check(shape.member, item, where)
     elif isinstance(value, str):
         known = shape.metadata
         fits = len(value) <= known.get("max", len(value)) and value in (known.get("enum") or [value])
