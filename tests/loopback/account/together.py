@@ -7,7 +7,6 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import boto3
@@ -53,9 +52,10 @@ class Together:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def client(self, service: str, **more: Any) -> Any:
-        """A boto3 client of `service`; `more` goes to `Session.client`."""
-        return _session(*self.key, self.account.region).client(service, endpoint_url=self.service.url, **more)
+    def client(self, service: str) -> Any:
+        """A boto3 client of `service`."""
+        session = boto3.Session(*self.key, region_name=self.account.region)
+        return session.client(service, endpoint_url=self.service.url)
 
     def left(self) -> dict[str, list[str]]:
         """All that is still held, by kind; empty when nothing is. No call is made for it."""
@@ -65,11 +65,6 @@ class Together:
             "policies": [name for name in _policies().values() if name != BOUNDARY],
         }
         return self.account.left() | {kind: sorted(names) for kind, names in held.items() if names}
-
-
-@lru_cache
-def _session(key: str, secret: str, region: str) -> boto3.Session:
-    return boto3.Session(key, secret, region_name=region)  # kept: it reads each service model once
 
 
 @contextlib.contextmanager
