@@ -4,7 +4,6 @@ That it does give the same, nbval shows, which compares every lesson with its st
 """
 
 import functools
-import gc
 import hashlib
 import os
 import pickle
@@ -40,7 +39,6 @@ def remembering(function):
 def begin():
     """Remember from now on, in this process; never in that of the tests, which try the sandbox itself."""
     assert "pytest" not in sys.modules
-    gc.disable()  # nothing here lives long: a fifth of the time
     chinese._by_meaning = functools.cache(remembering(chinese._by_meaning.__wrapped__))
     index._built = functools.cache(remembering(index._built.__wrapped__))
     sandbox.run = remembering(sandbox.run)  # a model's program

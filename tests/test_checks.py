@@ -1,14 +1,13 @@
 """The set-up check: each row is ok, or says what to do next."""
 
 import json
-import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from helpers import checks, workshop
-from helpers.settings import ROOT, settings
+from helpers.settings import ROOT
 from tests.loopback import On, ServiceError
 from tests.loopback.faults import refused
 
@@ -68,13 +67,6 @@ def test_without_credentials_nothing_else_is_asked(live):
     with live(ANSWERS, On(refused("expired"))) as service:
         assert "aws sso login" in checks.live()[-1].to_do
     assert [call.operation for call in service.calls] == ["GetCallerIdentity"]
-
-
-def test_a_folder_of_documents_may_begin_with_the_home(change, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    change(letters_dir=os.path.join("~", "letters"))
-    assert settings().letters_dir == tmp_path / "letters"
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):

@@ -70,7 +70,6 @@ _OF_OLD_SERVICES = {  # S3, IAM and STS
     "ExpiredTokenException": "ExpiredToken",
     "UnrecognizedClientException": "InvalidClientTokenId",
 }
-_PREFIXES = {"opensearchserverless": "aoss", "opensearch": "aoss"}  # of IAM actions
 
 
 def refused(name: str) -> Fault:
@@ -79,9 +78,8 @@ def refused(name: str) -> Fault:
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
         known = _OF_OLD_SERVICES.get(code, code) if call.service in ("s3", "iam", "sts") else code
-        prefix = _PREFIXES.get(call.service, call.service.partition("-")[0])
-        resource = next((value for value in call.params.values() if str(value).startswith("arn:")), "*")
-        params = {"action": f"{prefix}:{call.operation}", "resource": resource, **call.params}
+        action = f"{call.service.partition('-')[0]}:{call.operation}"
+        params = {"action": action, "resource": "*", **call.params}
         raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", params)))
 
     return fault

@@ -4,11 +4,9 @@
 """
 
 import random
-import re
 import string
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -76,7 +74,6 @@ class Account:
             form = model.operation_model(operation)
             token = (operation, params.get("clientToken", ""))
             try:
-                check(form.input_shape, params)
                 result = self._made.get(token) or answer(params)  # a token has the answer that it had before
             except Refusal as refusal:
                 error = model.shape_for(refusal.code).metadata.get("error", {})
@@ -115,22 +112,3 @@ def fitted(shape: Shape, value: Any) -> Any:
     if isinstance(shape, ListShape) and isinstance(value, dict):
         return [{"key": key, "value": text} for key, text in value.items()]
     return [fitted(shape.member, item) for item in value] if isinstance(shape, ListShape) else value
-
-
-def check(shape: Shape, value: Any, where: str = "") -> None:
-    """Refuse what the service model forbids and boto3 lets through: patterns, longest lengths, enums."""
-    if isinstance(shape, StructureShape) and not shape.is_document_type:
-        for name, item in value.items():
-            check(shape.members[name], item, name)
-    elif isinstance(shape, ListShape):
-        for item in value:
-            check(shape.member, item, where)
-    elif isinstance(value, str):
-        known = shape.metadata
-        fits = len(value) <= known.get("max", len(value)) and value in (known.get("enum") or [value])
-        pattern = known.get("pattern", ".*").replace("/d{", r"\d{").replace("/d+", r"\d+")  # a slip of some models
-        with suppress(re.error):  # a class that only Java has
-            fits = fits and re.fullmatch(pattern, value, re.DOTALL) is not None
-        if not fits:
-            text = f"1 validation error detected: Value '{value}' at '{where}' failed to satisfy constraint: {known}"
-            raise Refusal("ValidationException", text)

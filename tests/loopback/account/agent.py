@@ -165,8 +165,7 @@ class Agent(Part):
             return TOO_NEW[0]
         storage, serverless = base["storageConfiguration"], self.account.serverless
         if storage["type"] == "S3_VECTORS":
-            index = self._vector_index(base)
-            return self._wrong_dimension(base, index["dimension"]) if index else TOO_NEW[0]
+            return "" if self._vector_index(base) else TOO_NEW[0]
         store = storage["opensearchServerlessConfiguration"]
         number, index_name = store["collectionArn"].rpartition("/")[2], store["vectorIndexName"]
         collection = serverless.collections.get(number)
@@ -181,13 +180,7 @@ class Agent(Part):
         mapping = serverless.indexes[number][index_name]["mappings"]["properties"].get(vector, {})
         if (mapping.get("type"), mapping.get("method", {}).get("engine")) != ("knn_vector", "faiss"):
             return f"{INVALID}Field '{vector}' is not knn_vector type of the engine FAISS."
-        return self._wrong_dimension(base, mapping["dimension"])
-
-    def _wrong_dimension(self, base: Params, has: int) -> str:
-        model = base["knowledgeBaseConfiguration"]["vectorKnowledgeBaseConfiguration"]
-        wanted = model["embeddingModelConfiguration"]["bedrockEmbeddingModelConfiguration"]["dimensions"]
-        text = f"{INVALID}Query vector has invalid dimension: {wanted}. Dimension should be: {has}"
-        return "" if has == wanted else text
+        return ""
 
     def _ingest(self, job: Result, source: Result, base: Result) -> None:
         """Index what is in the bucket; here each job finds it new."""

@@ -14,7 +14,6 @@ from moto.core.request import Request
 from moto.moto_api._internal import mock_random
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.s3.models import s3_backends
 
 from helpers.replay.index import open_index
 from helpers.settings import ROOT, settings
@@ -26,7 +25,6 @@ from tests.loopback.rules import RuleBook
 from tests.loopback.service import Service
 
 BOUNDARY = "claude-workshop-boundary"  # which an administrator made
-OTHERS = "999988887777"  # the account of somebody else
 _moto = DomainDispatcherApplication(create_backend_app)
 _ONE = threading.Lock()  # moto takes one request at a time
 
@@ -87,11 +85,6 @@ def together(account: Account, *faults: On, off: Iterable[int] = (), edition: st
         account.retrieve = open_index(settings().letters_dir / edition).retrieve
         yield Together(account, service, (key.access_key_id, key.secret_access_key))
     os.environ.pop("MOTO_ACCOUNT_ID")
-
-
-def take_bucket(name: str) -> None:
-    """Give this bucket name to another account, so that CreateBucket answers BucketAlreadyExists."""
-    s3_backends[OTHERS]["aws"].create_bucket(name, "us-east-1")
 
 
 def _policies() -> dict[str, str]:
