@@ -41,7 +41,6 @@ class Account:
     not_ready: list[str] = field(default_factory=list)  # what CreateKnowledgeBase says on its next calls, one each
     fails: dict[str, str] = field(default_factory=dict)
     """Why "collection", "knowledge base" or "ingestion" ends as FAILED, or "delete knowledge base" does not end."""
-    empty: int = 1  # answers to Retrieve without a passage after an ingestion (rule 8)
     clock: Callable[[], datetime] = lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     rules: RuleBook = field(default_factory=RuleBook)
     # These are set by `together`: who calls, and what is found.
@@ -84,9 +83,16 @@ class Account:
             return deepcopy(fitted(form.output_shape, result)) if form.output_shape else {}
 
     def left(self) -> dict[str, list[str]]:
-        """Names of all that is still held, by kind; empty when nothing is."""
-        parts = (self.serverless, self.vectors, self.agent, self.guardrails)
-        return {kind: sorted(names) for part in parts for kind, names in part.left().items() if names}
+        """Keys of all that is still held, by kind; empty when nothing is."""
+        held: dict[str, dict[Any, Any]] = {
+            "policies of collections": self.serverless.policies,
+            "collections": self.serverless.collections,
+            "vector stores": self.vectors.held,
+            "knowledge bases": self.agent.bases,
+            "data sources": self.agent.sources,
+            "guardrails": self.guardrails.made,
+        }
+        return {kind: sorted(map(str, store)) for kind, store in held.items() if store}
 
     def new_id(self, length: int = 10) -> str:
         """The next id: 10 upper-case characters, or 20 lower-case ones; the same in every run."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from moto.core.utils import get_service_model
 
 from tests.loopback.account.beside import objects, trust
-from tests.loopback.account.parts import Part, Refusal, Resource, looked_at
+from tests.loopback.account.parts import Part, Refusal, Resource, looked_at, names
 from tests.loopback.answers import Params, Result
 from tests.loopback.rules import INVALID, TOO_NEW
 
@@ -24,14 +24,9 @@ class Agent(Part):
     jobs: dict[str, Resource] = field(default_factory=dict)
     _unseen: int = 0  # answers that do not know the newest documents yet
 
-    def left(self) -> dict[str, list[str]]:
-        """Knowledge bases and data sources by name."""
-        kinds = {"knowledge bases": self.bases, "data sources": self.sources}
-        return {kind: [one.details["name"] for one in store.values()] for kind, store in kinds.items()}
-
     def create_knowledge_base(self, params: Params) -> Result:
         account = self.account
-        self.is_free(params["name"], self.left()["knowledge bases"])
+        self.is_free(params["name"], names(self.bases))
         not_ready = account.not_ready.pop(0) if account.not_ready and account.rules.meets(10) else ""
         if problem := not_ready or self._problem(params):
             raise Refusal("ValidationException", problem)
@@ -69,7 +64,7 @@ class Agent(Part):
     def create_data_source(self, params: Params) -> Result:
         self._refuse_busy(self._one("bases", params))
         mine = self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"])
-        self.is_free(params["name"], [source.details["name"] for source in mine.values()])
+        self.is_free(params["name"], names(mine))
         now, number = self.account.clock(), self.account.new_id()
         more = {"dataSourceId": number, "status": "AVAILABLE", "createdAt": now, "updatedAt": now}
         self.sources[number] = Resource(**{"dataDeletionPolicy": "DELETE", **params}, **more)
@@ -189,7 +184,7 @@ class Agent(Part):
         files = [key for key in sizes if not key.endswith(_SIDECAR)]
         counts["numberOfDocumentsScanned"] = len(files)
         counts["numberOfMetadataDocumentsScanned"] = len(sizes) - len(files)
-        self._unseen = self.account.empty
+        self._unseen = 1
         for key in files:
             if reason := self._ignored(key, sizes[key], base):
                 failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")

@@ -80,3 +80,8 @@ def looked_at(store: dict[str, Resource]) -> list[Result]:
     for resource in list(store.values()):
         resource.look()
     return [resource.details for resource in store.values()]
+
+
+def names(store: dict[str, Resource]) -> list[str]:
+    """Of all in `store`."""
+    return [resource.details["name"] for resource in store.values()]
