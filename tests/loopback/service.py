@@ -65,7 +65,7 @@ class Service:
         """Take down one call and find its response; `Dropped` for none."""
         service, name, params, operation = wire.asked(request)
         if self._moto and service in ("s3", "iam", "sts"):
-            proceed = partial(self._moto, name, params, request)
+            proceed = partial(self._moto, service, name, params, request)
         else:
             proceed = partial(self.rules.apply, service, name, params, partial(self._answers, service, name, params))
         with self._lock:

@@ -7,13 +7,14 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
 from moto.core.request import Request
 from moto.moto_api._internal import mock_random
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import create_backend_app
 
 from helpers.replay.index import open_index
 from helpers.settings import ROOT, settings
@@ -25,7 +26,7 @@ from tests.loopback.rules import RuleBook
 from tests.loopback.service import Service
 
 BOUNDARY = "claude-workshop-boundary"  # which an administrator made
-_moto = DomainDispatcherApplication(create_backend_app)
+_moto = cache(create_backend_app)  # one for each service
 _ONE = threading.Lock()  # moto takes one request at a time
 
 
@@ -92,12 +93,12 @@ def _policies() -> dict[str, str]:
     return {policy.arn: policy.name for policy in found}
 
 
-def asked(operation: str, params: dict[str, Any], request: Request) -> Raw:
+def asked(service: str, operation: str, params: dict[str, Any], request: Request) -> Raw:
     """The answer of moto to a request to S3, IAM or STS, corrected where it differs from the service's."""
     _check(operation, params)
     with _ONE:
         again = request.environ | {"wsgi.input": io.BytesIO(request.get_data())}
-        answer = Raw.from_app(_moto, again, buffered=True)
+        answer = Raw.from_app(_moto(service), again, buffered=True)
     if operation == "CreateBucket" and answer.status_code == 200:  # moto gives it no tags
         tags = params.get("CreateBucketConfiguration", {}).get("Tags", [])
         s3().put_bucket_tagging(params["Bucket"], {tag["Key"]: tag["Value"] for tag in tags})
