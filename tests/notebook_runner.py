@@ -17,7 +17,6 @@ import os
 import re
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from functools import cache
 from hashlib import md5
@@ -102,8 +101,6 @@ def child(order: dict[str, Any]) -> None:
             exec(compile(source, name, "exec"), scope)
     except Exception as problem:
         told = problem if isinstance(problem, WorkshopError) else explain(problem)
-        if told is None:
-            traceback.print_exc()
         tell(f"{type(told or problem).__name__}: {told or problem}")
     tell()
 

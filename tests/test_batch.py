@@ -38,6 +38,8 @@ def test_results_come_in_order_and_no_more_in_flight_than_allowed():
     assert batch.run(ask, range(40), results, at_most=5) is results and not results.failed
     assert list(results.items()) == [(number, f"answer to {number}") for number in range(40)]
     assert max(ask.in_flight) == 5
+    with pytest.raises(WorkshopError, match="at_most is 0"):
+        batch.run(ask, range(3), results, at_most=0)
 
 
 def test_where_the_service_throttles_a_fifth_every_result_arrives_once(live, monkeypatch):
@@ -98,8 +100,3 @@ def test_an_interrupt_keeps_what_is_there_and_asks_nothing_twice(monkeypatch):
     threading.Timer(0.2, ask.goes_on.set).start()
     assert list(batch.run(ask, range(20), results, at_most=4)) == list(range(20))
     assert Counter(ask.asked) == Counter(range(20)) and max(ask.in_flight) == 4
-
-
-def test_none_in_flight_is_refused():
-    with pytest.raises(WorkshopError, match="at_most is 0"):
-        batch.run(str, range(3), batch.Results(), at_most=0)

@@ -10,7 +10,6 @@ from tests.loopback.answers import Params, Result
 from tests.loopback.rules import INVALID, TOO_NEW
 
 _SIDECAR, _FORMATS = ".metadata.json", (".txt", ".md", ".html", ".doc", ".docx", ".csv", ".xls", ".xlsx", ".pdf")
-_MOST_FILTERABLE = 2048  # bytes of a vector's filterable metadata in S3 Vectors
 _IDS = {"bases": "knowledgeBaseId", "sources": "dataSourceId", "jobs": "ingestionJobId"}
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
 
@@ -204,6 +203,6 @@ class Agent(Part):
             return "their file format was not supported"
         index = self._vector_index(base)
         hidden = (index or {}).get("metadataConfiguration", {}).get("nonFilterableMetadataKeys", [])
-        if index and "AMAZON_BEDROCK_TEXT" not in hidden and size > _MOST_FILTERABLE:
+        if index and "AMAZON_BEDROCK_TEXT" not in hidden and size > 2048:
             return "Filterable metadata must have at most 2048 bytes"
         return ""
