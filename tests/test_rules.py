@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers.explain import explain
-from tests.live_workshop import BUILD, forks, workshop
+from tests.live_workshop import BUILD, workshop
 from tests.loopback import ServiceError
 from tests.loopback.rules import RULES, RuleBook
 
@@ -89,13 +89,12 @@ BY_THE_ACCOUNT = {
 }
 
 
-@forks
 @pytest.mark.parametrize("off", [(), tuple(BY_THE_ACCOUNT)], ids=["on", "off"])
 def test_each_rule_about_what_the_account_holds_breaks_once(off, tmp_path):
     with workshop(tmp_path, "s3vectors", off=off, not_ready=["cannot assume role"]) as one:
         (one.letters / "c.psd").touch()  # an unknown format
         refused = said(one.service.client("opensearchserverless").create_collection, name="letters")
-        printed = one.works(BUILD)["printed"]
+        printed = one.works(BUILD).printed
         (base,), (job,) = one.account.agent.bases, one.account.agent.jobs.values()
         ask = partial(one.service.client("bedrock-agent-runtime").retrieve, knowledgeBaseId=base)
         ask = partial(ask, retrievalQuery={"text": "How many people?"})
