@@ -14,7 +14,7 @@ from helpers.settings import settings; settings.cache_clear()"""
 
 def test_live_outputs_are_those_of_replay_and_the_recording_is_the_committed_one(tmp_path, monkeypatch):
     with kernel(environment()) as run:  # one for all: what the lessons import takes longer than they do
-        assert run(f"{PREAMBLE}\nimport gc; gc.disable()") == "done"
+        assert run(PREAMBLE) == "done"
 
         def execute(path, env, preamble=""):
             book = without_outputs(path)
