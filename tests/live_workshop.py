@@ -1,93 +1,79 @@
 """A learner who builds and cleans up a knowledge base, live, in an account that keeps state."""
 
-import json
-import os
+import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
-from functools import cache
+from hashlib import md5
+from io import StringIO
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
+import nbformat
 import pytest
+from botocore.client import BaseClient
+from opensearchpy import Urllib3HttpConnection
 
-from helpers.knowledge_base.names import document
-from helpers.settings import ROOT
+from helpers import workshop as set_up
+from helpers.explain import explain
+from helpers.language import WorkshopError
+from helpers.settings import ROOT, settings
 from tests.loopback.account import Account
 from tests.loopback.account.together import together
+from tools.notebooks import FOLDER
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is forked: POSIX only")
-STORES = ("opensearch", "s3vectors")
-BUILD = {"notebook": "03_create_knowledge_base", "from": "BUILD_IT", "to": "What the ingestion job did"}
-CLEAN = {"notebook": "99_clean_up", "from": "kb.Workshop", "to": "clean.left"}
+both_stores = pytest.mark.parametrize("store", ["opensearch", "s3vectors"])
 LETTERS = ("AMZN-2020-digest.pdf", "AMZN-2021-digest.pdf")  # two are enough to be killed between them
-# The pictures are looked at elsewhere (test_account_lessons, nbval).
-BEFORE = """
-from helpers import workshop
-from helpers.settings import settings
-workshop.figure = lambda *_: None
-PDFS = sorted(settings().letters_dir.glob("*.pdf"))
-"""
 ID = "abcd1234"
 MAKES = ("Create", "PUT", "StartIngestionJob")
+READS = re.compile(r"Get|List|BatchGet|Head|HEAD|Retrieve")
 
 
-@cache
-def runner():
-    """A program that runs notebooks; it ends when this process closes its input."""
-    command = [sys.executable, "-m", "tests.notebook_runner"]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def code(lesson, first, last):
+    """What a lesson imports before the cell with `first`, and its code from there to the last cell with `last`."""
+    cells = [cell.source for cell in nbformat.read(FOLDER / f"{lesson}.ipynb", 4).cells if cell.cell_type == "code"]
+    start = next(number for number, source in enumerate(cells) if first in source)
+    end = max(number for number, source in enumerate(cells) if last in source)
+    imports = re.findall(r"^(?:from|import) .+", "\n".join(cells[:start]), re.MULTILINE)
+    return compile("\n".join([*imports, *cells[start : end + 1]]), lesson, "exec")
 
 
-def ordered(*orders):
-    """What the runner tells of one run, or of several at once."""
-    runner().stdin.write(json.dumps(orders) + "\n")
-    runner().stdin.flush()
-    told = [json.loads(runner().stdout.readline()) for _ in orders]
-    return told if len(told) > 1 else told[0]
+BUILD = code("03_create_knowledge_base", "BUILD_IT", "What the ingestion job did")
+CLEAN = code("99_clean_up", "kb.Workshop", "clean.left")
 
 
-def pairs(tags, key="Key", value="Value"):
-    """Tags as a list, which most services want."""
-    return [{key: name, value: text} for name, text in tags.items()]
+class Killed(BaseException):
+    """The process ends here."""
 
 
-def make(service, kind, names, tags, mark=""):
-    """One thing by hand, under the name that a workshop's would have; what its service answers."""
-    name, small, client = names.common, pairs(tags, "key", "value"), service.client
-    if kind == "bucket":
-        client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": pairs(tags)})
-        return client("s3").put_object(Bucket=name, Key="theirs.pdf", Body=b"theirs")
-    if kind == "role":
-        trust = json.dumps(document("role-trust", account="1", region="us-east-1"))
-        return client("iam").create_role(RoleName=names.role, AssumeRolePolicyDocument=trust, Tags=pairs(tags))
-    if kind == "vector bucket":
-        return client("s3vectors").create_vector_bucket(vectorBucketName=name, tags=tags)
-    if kind == "collection":
-        return client("opensearchserverless").create_collection(name=name, type="VECTORSEARCH", tags=small)
-    if kind == "guardrail":  # made by a cell of lesson 05, never by 03
-        said = {"blockedInputMessaging": "no", "blockedOutputsMessaging": "no"}
-        return client("bedrock").create_guardrail(name=name, tags=small, **said)
-    family = kind.removesuffix(" policy")
-    role = f"arn:aws:iam::{service.account.account_id}:role/{names.role}"
-    who = {"collection": name, "builder": service.account.caller, "role": role}
-    text = json.dumps(document(f"collection-{family}", **who))
-    create = f"create_{'access' if family == 'data' else 'security'}_policy"
-    return getattr(client("opensearchserverless"), create)(type=family, name=name, policy=text, description=mark)
+def killing(send, when, spared):
+    """`send`, which kills at the first call that changes something and is not `spared`: before it, or after it."""
+
+    def sending(*args, **named):
+        step = f"{args[1]} {md5(repr(args[1:]).encode()).hexdigest()}"
+        if READS.match(step) or step in spared:
+            return send(*args, **named)
+        if when == "after":
+            with suppress(Exception):  # whether it was answered or refused
+                send(*args, **named)
+        raise Killed(step)
+
+    return sending
 
 
 class Workshop:
     """One learner's workshop in an account: builds and cleans up, and may be killed while it does."""
 
     def __init__(self, service, folder, store):
-        self.service, self.account, self._store = service, service.account, store
+        self.service, self.account, self._store, self._given = service, service.account, store, {}
         self.state, self.letters = folder / "workshop.json", folder / "letters"
         self.letters.mkdir(exist_ok=True)
         for name in LETTERS:
             shutil.copy(ROOT / "data" / "letters" / name, self.letters)
 
-    def run(self, what, cut=None, times=1, **env):
+    def run(self, what, cut=None, **env):
+        """The `error` that it ends in, the call at which it is `cut`, what is `printed`, what the cells find `left`."""
         given = {
             **self.service.environment(),
             "WORKSHOP_MODE": "live",
@@ -98,18 +84,45 @@ class Workshop:
             "WORKSHOP_ID": ID,
             **env,
         }
-        return ordered(*[{"before": BEFORE, **what, "env": given, "cut": cut}] * times)
+        came = SimpleNamespace(error="", cut="")
+        scope = {"__name__": "__main__", "PDFS": sorted(self.letters.iterdir())}
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+            for name, value in given.items():
+                patch.setenv(name, value)
+            patch.setattr("time.sleep", lambda seconds: None)  # nothing takes time there, so nobody waits
+            patch.setattr(set_up, "figure", lambda *_: plt.close())  # looked at elsewhere (test_account_lessons, nbval)
+            patch.setattr("botocore.useragent.UserAgentString.to_string", lambda self: "x")  # a third of a call's time
+            for kind, method in ((BaseClient, "_make_api_call"), (Urllib3HttpConnection, "perform_request")):
+                if cut:
+                    patch.setattr(kind, method, killing(getattr(kind, method), *cut))
+            settings.cache_clear()
+            if given != self._given:
+                set_up.start("lesson")  # with new clients, which take longer than a run
+            self._given = given
+            try:
+                exec(what, scope)
+            except Killed as killed:
+                came.cut = str(killed)
+            except Exception as problem:
+                told = problem if isinstance(problem, WorkshopError) else explain(problem) or problem
+                came.error = f"{type(told).__name__}: {told}"
+        settings.cache_clear()
+        came.printed, came.left = printed.getvalue(), scope.get("left")
+        return came
 
     def works(self, what, **env):
-        outcome = self.run(what, **env)
-        assert outcome["error"] == "" and not outcome["cut"]
-        return outcome
+        came = self.run(what, **env)
+        assert came.error == "" and not came.cut
+        return came
 
     def cleans(self, **env):
         """Clean up, after which nothing is left."""
-        outcome = self.works(CLEAN, **env)
-        assert self.service.left() == {} and not self.state.exists()
-        return outcome
+        self.works(CLEAN, **env)
+        assert self.left() == {} and not self.state.exists()
+
+    def left(self):
+        """All that the account still holds."""
+        return self.service.left()
 
     def calls(self, since=0):
         return self.service.service.calls[since:]
@@ -124,16 +137,7 @@ class Workshop:
 
 
 @contextmanager
-def workshop(folder, store, *faults, **account):
+def workshop(folder, store="opensearch", *faults, off=(), **account):
     account = Account(**{"polls": 1, "clock": lambda: datetime.now(UTC), **account})
-    with together(account, *faults) as service:
+    with together(account, *faults, off=off) as service:
         yield Workshop(service, folder, store)
-
-
-class Switch:
-    """The calls that a fault meets: all while it is on, none while it is off."""
-
-    on = False
-
-    def __contains__(self, number):
-        return self.on

@@ -4,6 +4,7 @@ That it does give the same, nbval shows, which compares every lesson with its st
 """
 
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -37,6 +38,7 @@ def remembering(function):
 def begin():
     """Remember from now on, in this process; never in that of the tests, which try the sandbox itself."""
     assert "pytest" not in sys.modules
+    gc.disable()  # a tenth of a lesson's time; what lives long here are modules
     chinese._by_meaning = functools.cache(remembering(chinese._by_meaning.__wrapped__))
     index._built = functools.cache(remembering(index._built.__wrapped__))
     sandbox.run = remembering(sandbox.run)  # a model's program

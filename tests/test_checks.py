@@ -1,16 +1,15 @@
 """The set-up check: each row is ok, or says what to do next."""
 
 import json
-import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from helpers import checks, workshop
-from helpers.settings import ROOT, settings
+from helpers.settings import ROOT
 from tests.loopback import On, ServiceError
-from tests.loopback.faults import garbled, refused
+from tests.loopback.faults import refused
 
 ACCOUNT = "987654321098"
 LISTS = ("bedrock.ListFoundationModels", "bedrock.ListInferenceProfiles")
@@ -41,18 +40,11 @@ ANSWERS |= {
 NAMES = ["region", "identity", "Anthropic form", "model", "model access", "knowledge base"]
 NO_FORM = {"bedrock.GetUseCaseForModelAccess": ServiceError("ResourceNotFoundException", 404, "no form")}
 REFUSED = {"bedrock.GetFoundationModelAvailability": {**AVAILABLE, "authorizationStatus": "NOT_AUTHORIZED"}}
-NEW = {"bedrock.GetFoundationModelAvailability": {**AVAILABLE, "agreementAvailability": {"status": "NOT_AVAILABLE"}}}
 MAKING = {"bedrock-agent.GetKnowledgeBase": {"knowledgeBase": {**KNOWLEDGE_BASE, "status": "CREATING"}}}
 CASES = [  # other answers, settings; the only row with something to do ("": none), and its words
     ({}, {}, "", ""),
-    (NEW, {}, "", ""),
     ({}, {"region": ""}, "region", "not ok | No AWS region is set. Put WORKSHOP_REGION"),
-    (
-        NO_FORM,
-        {},
-        "Anthropic form",
-        "not submitted | Bedrock console, Model catalog, any Claude model: *Submit use case",
-    ),
+    (NO_FORM, {}, "Anthropic form", "not submitted | Bedrock console, Model catalog, any Claude model: *Submit use"),
     (REFUSED, {}, "model access", "no: authorization | attach data/policies/learner.json"),
     ({}, {"model": "claude-3-sonnet"}, "model", "not ok | claude-3-sonnet reached its end of life on 2026-07-30."),
     ({}, {"knowledge_base_id": ""}, "knowledge base", "not ok | There is no knowledge base yet."),
@@ -77,44 +69,19 @@ def test_without_credentials_nothing_else_is_asked(live):
     assert [call.operation for call in service.calls] == ["GetCallerIdentity"]
 
 
-def test_a_sign_in_page_is_a_row_and_a_mistake_in_the_check_is_none(live, monkeypatch):
-    page = '<html xmlns="http://www.w3.org/1999/xhtml"><body>Sign in</body></html>'
-    with live(ANSWERS, On(garbled(page), "GetCallerIdentity")):
-        assert "sign-in page of your network" in checks.live()[-1].to_do
-        monkeypatch.setattr(checks, "_identity", lambda: {}["mistake"])
-        with pytest.raises(KeyError, match="mistake"):
-            checks.live()
-
-
-def test_documents_are_counted_as_the_index_takes_them(change, tmp_path):
-    shutil.copy(next((ROOT / "data" / "letters").glob("*.pdf")), tmp_path / "A.PDF")
-    for name in ("scan.pdf", "._a.pdf"):
-        (tmp_path / name).write_bytes(b"")
-    change(letters_dir=tmp_path)
-    assert "1 PDFs to ask" in {row.name: row for row in checks.offline()}["documents"].found
-
-
-def test_a_folder_of_documents_may_begin_with_the_home_and_go_by_dots(change, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    change(letters_dir=os.path.join("~", "letters"))
-    assert settings().letters_dir == tmp_path / "letters"
-    change(letters_dir=ROOT / "notebooks" / ".." / "data" / "letters")
-    assert settings().letters_dir == ROOT / "data" / "letters"
-    change(letters_dir="~nobody-of-this-name/letters")  # as a shell, which leaves it as it is
-    assert settings().letters_dir == ROOT / "~nobody-of-this-name" / "letters"
-
-
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):
     workshop.start("00_setup_check")
     assert not [row for row in checks.offline() if row.to_do]
     old = SimpleNamespace(version="0.1")
     monkeypatch.setattr(checks, "distributions", lambda name: [old] if name == "boto3" else [])
     change(letters_dir=tmp_path)
+    shutil.copy(next((ROOT / "data" / "letters").glob("*.pdf")), tmp_path / "A.PDF")
     (tmp_path / "odd.pdf").write_bytes(b"")
     rows = {row.name: row for row in checks.offline()}
     assert "boto3 0.1 (lock: " in rows["packages"].found and "jupyterlab missing (lock: " in rows["packages"].found
     assert "make setup" in rows["packages"].to_do
+    assert "1 PDFs to ask" in rows["documents"].found
     assert "odd.pdf is left out: broken, empty or locked" in rows["documents"].to_do
+    (tmp_path / "A.PDF").unlink()
     (tmp_path / "odd.pdf").unlink()
     assert "WORKSHOP_LETTERS_DIR" in {row.name: row for row in checks.offline()}["documents"].to_do

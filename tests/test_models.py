@@ -1,6 +1,6 @@
 """Which model answers: found by listing, with its lifecycle, its parameters and its price."""
 
-from datetime import date
+from datetime import date, datetime
 
 import pytest
 
@@ -9,44 +9,33 @@ from helpers.language import WorkshopError
 
 A = "anthropic."
 SONNET, OPUS, HAIKU = (f"{A}claude-{name}" for name in ("sonnet-5-5", "opus-5-5", "haiku-4-5-20251001-v1:0"))
-OLD = A + "claude-opus-4-1-20250805-v1:0"
-ON_DEMAND = {"inferenceTypesSupported": ["ON_DEMAND"]}
-ENDED, ENDS = ({"status": "LEGACY", "endOfLifeTime": f"{day}T00:00:00Z"} for day in ("2026-11-01", "2027-01-08"))
+OLD, OLDER = A + "claude-opus-4-1-20250805-v1:0", A + "claude-3-sonnet-20240229-v1:0"
+ENDED, ENDS = ({"status": "LEGACY", "endOfLifeTime": datetime(*day)} for day in ((2026, 11, 1), (2027, 1, 8)))
 
 
 @pytest.fixture
-def resolve(live, monkeypatch):
-    """What answers where these models, {id: what differs}, and, page by page, these profiles are listed."""
-    monkeypatch.setattr(replay.Live, "today", lambda self: date(2026, 11, 22))
-    plain = {"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/x", "modelLifecycle": {"status": "ACTIVE"}}
-    fixed = {"models": [{}], "status": "ACTIVE", "type": "SYSTEM_DEFINED", "inferenceProfileName": "x"}
-    fixed["inferenceProfileArn"] = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/x"
+def resolve(change, monkeypatch):
+    """What answers where these ids are offered, when `life` is the lifecycle of some models."""
 
-    def found(offered, pages, alias="", geography="global"):
-        summaries = [[{**fixed, "inferenceProfileId": each} for each in page] for page in pages]
-        answers = [{"inferenceProfileSummaries": page, "nextToken": "more"} for page in summaries]
-        del answers[-1]["nextToken"]
-        models_ = {"modelSummaries": [{**plain, "modelId": each, **more} for each, more in offered.items()]}
-        page_by_page = {"bedrock.ListInferenceProfiles": lambda params: answers.pop(0)}
-        given = {"bedrock.ListFoundationModels": models_, **page_by_page}
-        with live(given, region="us-east-1", geography=geography):
-            return models.resolve(alias)
+    def found(ids, alias="", geography="global", life=()):
+        change(geography=geography)
+        known = {models.alias_of(each): {"status": "ACTIVE"} for each in ids} | dict(life)
+        monkeypatch.setattr(models, "_offered", lambda: (known, ids))
+        monkeypatch.setattr(replay.active(), "today", lambda: date(2026, 11, 22))
+        return models.resolve(alias)
 
+    replay.choose(replay.Live())
     return found
 
 
-BOTH = {SONNET: {}, OPUS: {}}
-FOUND = {  # models; pages of profiles; what is asked for; geography; what answers
-    "global first, on any page": (BOTH, [["us." + SONNET], ["global." + SONNET]], "", "global", "global." + SONNET),
-    "a geography": (BOTH, [["global." + SONNET, "jp." + SONNET]], "", "jp", "jp." + SONNET),
-    "no global one": (BOTH, [["jp." + SONNET]], "", "global", "jp." + SONNET),
-    "a short name is not a newer model": (
-        {SONNET: {}, A + "claude-sonnet-5": {}}, [["global." + SONNET, f"global.{A}claude-sonnet-5"]],
-        "claude-sonnet-5", "global", f"global.{A}claude-sonnet-5",
-    ),
-    "a full id": ({HAIKU: {}}, [["us." + HAIKU]], "eu." + HAIKU, "global", "us." + HAIKU),
-    "on demand": ({HAIKU: ON_DEMAND}, [[]], "claude-haiku-4-5", "global", HAIKU),
-    "a profile before on demand": ({HAIKU: ON_DEMAND}, [["us." + HAIKU]], "claude-haiku-4-5", "global", "us." + HAIKU),
+OFFERED = ["us." + SONNET, "global." + SONNET, "jp." + SONNET, "global." + OPUS, "us." + OLD]
+FOUND = {  # what is offered, what is asked for, geography, what answers
+    "global first": (OFFERED, "", "global", "global." + SONNET),
+    "a geography": (OFFERED, "", "jp", "jp." + SONNET),
+    "a short name is not a newer model": (["global." + SONNET, f"us.{A}claude-sonnet-5"],
+                                          "claude-sonnet-5", "global", f"us.{A}claude-sonnet-5"),
+    "a full id": (["us." + HAIKU, HAIKU], "eu." + HAIKU, "global", "us." + HAIKU),
+    "on demand": ([HAIKU], "claude-haiku-4-5", "global", HAIKU),
 }  # fmt: skip
 
 
@@ -56,42 +45,34 @@ def test_the_model_that_answers_is_found_by_listing(resolve, case):
     assert resolve(*asked).id == wanted
 
 
-PROFILES = ["global." + SONNET, "global." + OPUS, "us." + OLD, "jp." + SONNET]
-REFUSED = [  # models, profiles, what is asked for, geography, what is said
-    (BOTH, PROFILES, "", "eu", r"in 'eu' .*offered in us-east-1: global, jp\."),  # never silently global
-    ({HAIKU: ON_DEMAND}, [], HAIKU, "eu", r"in 'eu' .*offered in us-east-1: none\."),
-    (BOTH, PROFILES, A + "claude-3-sonnet-20240229-v1:0", "global",
-     "claude-3-sonnet reached its end of life on 2026-07-30. Use claude-sonnet-5-5 instead"),
-    ({OLD: {"modelLifecycle": ENDED}, OPUS: {}}, PROFILES, "claude-opus-4-1", "global",
-     r"end of life on 2026-11-01\. Use claude-opus-5-5"),
-    (BOTH, ["global." + OPUS], "", "global", r"'claude-sonnet-5-5' in us-east-1.*Use claude-opus-5-5"),
-    ({}, [], "", "global", "WORKSHOP_REGION"),
-]  # fmt: skip
+REFUSED = [  # what is offered, what is asked for, geography, what is said
+    (OFFERED, "", "eu", r"in 'eu' .*offered in us-west-2: global, jp, us\."),  # never silently global
+    (OFFERED, OLDER, "global", "claude-3-sonnet reached its end of life on 2026-07-30. Use claude-sonnet-5-5 instead"),
+    (OFFERED, "claude-opus-4-1", "global", r"end of life on 2026-11-01\. Use claude-opus-5-5"),
+    ([], "", "global", "WORKSHOP_REGION"),
+]
 
 
-@pytest.mark.parametrize(("offered", "profiles", "alias", "geography", "said"), REFUSED)
-def test_what_cannot_answer_is_said_with_what_can(resolve, offered, profiles, alias, geography, said):
+@pytest.mark.parametrize(("ids", "alias", "geography", "said"), REFUSED)
+def test_what_cannot_answer_is_said_with_what_can(resolve, change, ids, alias, geography, said):
+    change(region="us-west-2")
     with pytest.raises(WorkshopError, match=said):
-        resolve(offered, [profiles], alias, geography)
+        resolve(ids, alias, geography, {"claude-opus-4-1": ENDED})
 
 
 def test_a_coming_end_is_shown(resolve):
-    found = resolve({OLD: {"modelLifecycle": ENDS}}, [["us." + OLD]], "claude-opus-4-1")
-    assert found.end_of_life == date(2027, 1, 8)
+    found = resolve(OFFERED, "claude-opus-4-1", life={"claude-opus-4-1": ENDS})
     assert "(legacy, end of life 2027-01-08; no price known)" in str(found)
 
 
-THINKS = ("claude-sonnet-5-5", "claude-haiku-5-5", "claude-sonnet-5")
-TAKES_A_SCHEMA = ("claude-opus-4-6", "claude-haiku-4-5", "claude-opus-4-1")
-
-
-@pytest.mark.parametrize("alias", (*THINKS, *TAKES_A_SCHEMA, "claude-opus-4-8", "claude-opus-4-7", "claude-3-haiku"))
-def test_what_a_model_takes(alias):
-    thinks = alias in THINKS
+@pytest.mark.parametrize(
+    ("alias", "thinks", "structured"),
+    [("claude-sonnet-5-5", True, False), ("claude-opus-4-7", False, False), ("claude-haiku-4-5", False, True)],
+)
+def test_what_a_model_takes(alias, thinks, structured):
     model = models.Model(alias, f"global.anthropic.{alias}", "ACTIVE", None)
-    assert (model.thinks, model.structured) == (thinks, alias in TAKES_A_SCHEMA)
+    assert (model.thinks, model.structured) == (thinks, structured)
     assert model.effort("low") == ({"outputConfig": {"effort": "low"}} if thinks else {})
-    assert model.effort("low", messages=True) == ({"output_config": {"effort": "low"}} if thinks else {})
 
 
 def test_cost_of_both_kinds_of_usage():

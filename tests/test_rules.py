@@ -2,16 +2,13 @@
 
 from functools import partial
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from helpers.explain import explain
-from tests.loopback import Script, Service
+from tests.live_workshop import BUILD, workshop
+from tests.loopback import ServiceError
 from tests.loopback.rules import RULES, RuleBook
-from tests.test_checks import AVAILABLE
-from tests.test_loopback_account import MET as BY_THE_ACCOUNT
 
 SONNET, HAIKU = "global.anthropic.claude-sonnet-5-5", "us.anthropic.claude-haiku-4-5"
 FORMAT, ANY, AUTO = {"textFormat": {"type": "json_schema"}}, {"toolChoice": {"any": {}}}, {"toolChoice": {"auto": {}}}
@@ -23,93 +20,100 @@ def talk(model=SONNET, text="?", **more):
     return {"modelId": model, "messages": [{"role": "user", "content": [{"text": text}]}], **more}
 
 
-def search(condition):
+def cached(text):
+    """One whose text is to be kept for the next."""
+    return {**talk(), "messages": [{"role": "user", "content": [{"text": text}, {"cachePoint": {}}, {"text": "?"}]}]}
+
+
+def search(kind, value):
     """A Retrieve request with a filter."""
-    settings = {"vectorSearchConfiguration": {"filter": condition}}
-    return {"knowledgeBaseId": "KB12345678", "retrievalQuery": {"text": "?"}, "retrievalConfiguration": settings}
+    condition = {kind: {"key": "year", "value": value}}
+    return {"retrievalConfiguration": {"vectorSearchConfiguration": {"filter": condition}}}
 
 
 def rerank(model):
     """A Rerank request, as far as a rule looks."""
-    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{model}"
-    return {"rerankingConfiguration": {"bedrockRerankingConfiguration": {"modelConfiguration": {"modelArn": arn}}}}
+    return {"rerankingConfiguration": {"modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{model}"}}
 
 
-CACHED = [{"text": "short"}, {"cachePoint": {"type": "default"}}, {"text": "?"}]
-USAGE = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2, "cacheReadInputTokens": 9, "cacheWriteInputTokens": 9}
-MESSAGE = {"output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}}, "stopReason": "end_turn"}
-METADATA = {"x-amz-bedrock-kb-document-page-number": 0.0}
-ARN = "arn:aws:bedrock:us-east-1:111122223333:model-invocation-job/abcdefghijkl"
+CONVERSE, RETRIEVE = "bedrock-runtime.Converse", "bedrock-agent-runtime.Retrieve"
+BATCH, COUNT = "bedrock.CreateModelInvocationJob", "bedrock-runtime.CountTokens"
+MESSAGE = {"message": {"role": "assistant", "content": [{"text": "Yes."}]}}
 ANSWERS = {
-    "bedrock-runtime.Converse": {**MESSAGE, "usage": USAGE, "metrics": {"latencyMs": 1}},
-    "bedrock-runtime.CountTokens": {"inputTokens": 3},
-    "bedrock-agent-runtime.Retrieve": {"retrievalResults": [{"content": {"text": "x"}, "metadata": METADATA}]},
-    "bedrock-agent-runtime.Rerank": {"results": [{"index": 0, "relevanceScore": 0.5}]},
-    "bedrock-agent-runtime.RetrieveAndGenerate": {"sessionId": "s1", "output": {"text": "x"}},
-    "bedrock.CreateModelInvocationJob": {"jobArn": ARN},
-    "bedrock.GetFoundationModelAvailability": AVAILABLE,
+    CONVERSE: {"output": MESSAGE, "stopReason": "end_turn", "usage": {"cacheReadInputTokens": 9}},
+    RETRIEVE: {"retrievalResults": [{"metadata": {"x-amz-bedrock-kb-document-page-number": 0.0}}]},
 }
 # For each rule a request that meets it, and one beside it that does not.
 BROKEN = {
-    1: ("converse", talk(outputConfig=FORMAT), talk(HAIKU, outputConfig=FORMAT)),
-    2: ("converse", talk(toolConfig=ANY), talk(toolConfig=AUTO)),
-    3: ("converse", talk(inferenceConfig={"maxTokens": 50}), talk(HAIKU, inferenceConfig={"maxTokens": 50})),
-    4: ("converse", talk(text=" \n"), talk()),
-    5: ("converse", talk(inferenceConfig={"temperature": 0.5}), talk(HAIKU, inferenceConfig={"temperature": 0.5})),
-    6: ("retrieve", search({"equals": {"key": "year", "value": 2021}}), None),
-    13: ("create_model_invocation_job", {**JOB, "modelId": "anthropic.claude-sonnet-5"}, JOB),
-    14: ("converse", talk("jp.anthropic.claude-sonnet-5-5"), talk()),
-    15: ("retrieve", search({"in": {"key": "year", "value": [2021]}}),
-         search({"equals": {"key": "year", "value": 2021}})),
-    16: ("converse", {**talk(), "messages": [{"role": "user", "content": CACHED}]},
-         {**talk(), "messages": [{"role": "user", "content": [{"text": "long " * 600}, *CACHED[1:]]}]}),
-    17: ("count_tokens", {"modelId": "anthropic.claude-sonnet-5-5", "input": {"converse": {"messages": []}}},
-         {"modelId": "anthropic.claude-haiku-4-5", "input": {"converse": {"messages": []}}}),
-    18: ("get_foundation_model_availability", {"modelId": "anthropic.claude-sonnet-5-5"}, None),
-    19: ("create_model_invocation_job", {**JOB, "roleArn": "name-of-a-role"}, JOB),
-    20: ("rerank", rerank("amazon.rerank-v1:0"), rerank("cohere.rerank-v3-5:0")),
-    21: ("retrieve_and_generate", {"input": {"text": "?" * 1001}}, {"input": {"text": "?" * 1000}}),
-}  # fmt: skip
-SESSION = boto3.Session("x", "x", region_name="us-east-1")
-ONCE = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
-
-
-def answer(operation, params, off=(), name="bedrock-runtime"):
-    """What the stand-in says to a request, with some rules off: its answer, or code and text of its refusal."""
-    with Service(Script(ANSWERS), rules=RuleBook(off)) as service:
-        client = SESSION.client(name, endpoint_url=service.url, config=ONCE)
-        try:
-            found = getattr(client, operation)(**params)
-        except ClientError as error:
-            return error.response["Error"]["Code"], error.response["Error"]["Message"]
-        found.pop("ResponseMetadata")
-        return found
+    1: (CONVERSE, talk(outputConfig=FORMAT), talk(HAIKU, outputConfig=FORMAT)),
+    2: (CONVERSE, talk(toolConfig=ANY), talk(toolConfig=AUTO)),
+    3: (CONVERSE, talk(inferenceConfig={"maxTokens": 50}), talk(HAIKU, inferenceConfig={"maxTokens": 50})),
+    4: (CONVERSE, talk(text=" \n"), talk()),
+    5: (CONVERSE, talk(inferenceConfig={"temperature": 0.5}), talk(HAIKU, inferenceConfig={"temperature": 0.5})),
+    6: (RETRIEVE, search("equals", 2021), {}),
+    13: (BATCH, {**JOB, "modelId": "anthropic.claude-sonnet-5"}, JOB),
+    14: (CONVERSE, talk("jp.anthropic.claude-sonnet-5-5"), talk()),
+    15: (RETRIEVE, search("in", [2021]), search("equals", 2021)),
+    16: (CONVERSE, cached("short"), cached("long " * 600)),
+    17: (COUNT, {"modelId": "anthropic.claude-sonnet-5-5"}, {"modelId": "anthropic.claude-haiku-4-5"}),
+    18: ("bedrock.GetFoundationModelAvailability", {"modelId": "anthropic.claude-sonnet-5-5"}, {}),
+    19: (BATCH, {**JOB, "roleArn": "name-of-a-role"}, JOB),
+    20: ("bedrock-agent-runtime.Rerank", rerank("amazon.rerank-v1:0"), rerank("cohere.rerank-v3-5:0")),
+    21: ("bedrock-agent-runtime.RetrieveAndGenerate", {"input": {"text": "?" * 1001}}, {"input": {"text": "?" * 1000}}),
+}
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.number in BROKEN], ids=lambda rule: rule.number)
 def test_a_rule_breaks_once_and_only_where_it_should(rule):
-    operation, meets, beside = BROKEN[rule.number]
-    ask = partial(answer, operation, name=rule.calls.partition(".")[0])
-    told = ask(meets)
-    if rule.refuses:
-        assert told == (rule.code[0], rule.error)
-    assert ask(meets, off=[rule.number]) != told
-    if beside:
-        assert not isinstance(ask(beside), tuple)
+    call, meets, beside = BROKEN[rule.number]
+
+    def answer(params, off=()):
+        try:
+            return RuleBook(off).apply(*call.split("."), params, lambda: ANSWERS.get(call, {}))
+        except ServiceError as error:
+            return error.code, error.message
+
+    told = answer(meets)
+    assert answer(meets, off=[rule.number]) != told
+    assert not rule.refuses or told == (rule.code[0], rule.error)
+    assert not isinstance(answer(beside), tuple)
 
 
-def test_thinking_may_leave_no_text_and_little_effort_leaves_some():
-    def kinds(limit, **more):
-        found = answer("converse", talk(inferenceConfig={"maxTokens": limit}, **more))
-        return [next(iter(part)) for part in found["output"]["message"]["content"]], found["stopReason"]
+# What the account holds: what is said by the rule, and what without it.
+BY_THE_ACCOUNT = {
+    7: ("HYBRID search type is not supported", "'text': "),
+    8: ("'retrievalResults': []", "'text': "),
+    9: ("'numberOfDocumentsFailed': 0", "'numberOfDocumentsFailed': 1"),
+    10: ("waiting for policies to spread", "knowledge base: created"),
+    11: ("iam:CreateServiceLinkedRole", "No matching security policy"),
+}
 
-    assert kinds(2000) == (["reasoningContent"], "max_tokens")
-    assert kinds(2000, outputConfig={"effort": "low"}) == (["reasoningContent", "text"], "end_turn")
+
+@pytest.mark.parametrize("off", [(), tuple(BY_THE_ACCOUNT)], ids=["on", "off"])
+def test_each_rule_about_what_the_account_holds_breaks_once(off, tmp_path):
+    with workshop(tmp_path, "s3vectors", off=off, not_ready=["cannot assume role"]) as one:
+        (one.letters / "c.psd").touch()  # an unknown format
+        refused = said(one.service.client("opensearchserverless").create_collection, name="letters")
+        printed = one.works(BUILD).printed
+        (base,), (job,) = one.account.agent.bases, one.account.agent.jobs.values()
+        ask = partial(one.service.client("bedrock-agent-runtime").retrieve, knowledgeBaseId=base)
+        ask = partial(ask, retrievalQuery={"text": "How many people?"})
+        hybrid = said(ask, retrievalConfiguration={"vectorSearchConfiguration": {"overrideSearchType": "HYBRID"}})
+        found = {7: hybrid, 8: said(ask), 9: str(job.details), 10: printed, 11: refused}
+        assert all(BY_THE_ACCOUNT[number][bool(off)] in told for number, told in found.items())
+        assert "format was not supported" in printed and "/c.psd]" in printed
+        assert ("waiting for policies" in printed) == (one.account.rules.met >= {*found}) == (not off)
 
 
-def test_every_rule_has_a_source_and_is_tried(report):
-    lines = [f"  {rule.number:>2} {'' if rule.sure else '(?) '}{rule.calls}: {rule.says}" for rule in RULES]
-    report("\n".join([f"{len(RULES)} rules of the service:", *lines]))
+def said(call, **params):
+    """The answer or the refusal, as text."""
+    try:
+        return str(call(**params))
+    except ClientError as error:
+        return str(error)
+
+
+def test_every_rule_has_a_source_and_is_tried():
     assert all(rule.source and rule.says for rule in RULES)
     assert sorted(rule.number for rule in RULES) == sorted([*BROKEN, *BY_THE_ACCOUNT])
 

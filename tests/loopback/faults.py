@@ -22,21 +22,19 @@ from tests.loopback.replies import Event, changed
 
 @dataclass
 class Call:
-    """One request as the service saw it; times in seconds of `time.monotonic()`."""
+    """One request as the service saw it."""
 
     service: str
     operation: str
     params: Params
-    started: float
-    ended: float | None = None
     outcome: str = "in flight"  # then "answered", "dropped" or the code of the error
     stream: str | None = field(default=None, repr=False)  # the member of the result that holds its events
     wait: Callable[[float], None] = field(default=lambda seconds: None, repr=False)
 
     def end(self, outcome: str) -> None:
         """Take down the end, once."""
-        if self.ended is None:
-            self.ended, self.outcome = time.monotonic(), outcome
+        if self.outcome == "in flight":
+            self.outcome = outcome
 
 
 Proceed = Callable[[], Answer]
@@ -72,7 +70,6 @@ _OF_OLD_SERVICES = {  # S3, IAM and STS
     "ExpiredTokenException": "ExpiredToken",
     "UnrecognizedClientException": "InvalidClientTokenId",
 }
-_PREFIXES = {"opensearchserverless": "aoss", "opensearch": "aoss"}  # of IAM actions
 
 
 def refused(name: str) -> Fault:
@@ -81,9 +78,8 @@ def refused(name: str) -> Fault:
 
     def fault(call: Call, rng: random.Random, proceed: Proceed) -> Answer:
         known = _OF_OLD_SERVICES.get(code, code) if call.service in ("s3", "iam", "sts") else code
-        prefix = _PREFIXES.get(call.service, call.service.partition("-")[0])
-        resource = next((value for value in call.params.values() if str(value).startswith("arn:")), "*")
-        params = {"action": f"{prefix}:{call.operation}", "resource": resource, **call.params}
+        action = f"{call.service.partition('-')[0]}:{call.operation}"
+        params = {"action": action, "resource": "*", **call.params}
         raise ServiceError(known, status, message.format_map(defaultdict(lambda: "unknown", params)))
 
     return fault

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,12 +65,12 @@ class Service:
         """Take down one call and find its response; `Dropped` for none."""
         service, name, params, operation = wire.asked(request)
         if self._moto and service in ("s3", "iam", "sts"):
-            proceed = partial(self._moto, name, params, request)
+            proceed = partial(self._moto, service, name, params, request)
         else:
             proceed = partial(self.rules.apply, service, name, params, partial(self._answers, service, name, params))
         with self._lock:
             stream = wire.stream_of(operation)
-            call = Call(service, name, params, time.monotonic(), stream=stream, wait=self._wait)
+            call = Call(service, name, params, stream=stream, wait=self._wait)
             self._calls.append(call)
             proceed = self.faults.wrap(call, proceed)
         try:

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from moto.core.utils import get_service_model
 
 from tests.loopback.account.beside import objects, trust
-from tests.loopback.account.parts import Part, Refusal, Resource, looked_at
+from tests.loopback.account.parts import Part, Refusal, Resource, looked_at, names
 from tests.loopback.answers import Params, Result
 from tests.loopback.rules import INVALID, TOO_NEW
 
 _SIDECAR, _FORMATS = ".metadata.json", (".txt", ".md", ".html", ".doc", ".docx", ".csv", ".xls", ".xlsx", ".pdf")
-_MOST_FILTERABLE = 2048  # bytes of a vector's filterable metadata in S3 Vectors
 _IDS = {"bases": "knowledgeBaseId", "sources": "dataSourceId", "jobs": "ingestionJobId"}
 _RUNNING = ("STARTING", "IN_PROGRESS", "STOPPING")
 
@@ -24,14 +23,9 @@ class Agent(Part):
     jobs: dict[str, Resource] = field(default_factory=dict)
     _unseen: int = 0  # answers that do not know the newest documents yet
 
-    def left(self) -> dict[str, list[str]]:
-        """Knowledge bases and data sources by name."""
-        kinds = {"knowledge bases": self.bases, "data sources": self.sources}
-        return {kind: [one.details["name"] for one in store.values()] for kind, store in kinds.items()}
-
     def create_knowledge_base(self, params: Params) -> Result:
         account = self.account
-        self.is_free(params["name"], self.left()["knowledge bases"])
+        self.is_free(params["name"], names(self.bases))
         not_ready = account.not_ready.pop(0) if account.not_ready and account.rules.meets(10) else ""
         if problem := not_ready or self._problem(params):
             raise Refusal("ValidationException", problem)
@@ -69,7 +63,7 @@ class Agent(Part):
     def create_data_source(self, params: Params) -> Result:
         self._refuse_busy(self._one("bases", params))
         mine = self._of(self.sources, knowledgeBaseId=params["knowledgeBaseId"])
-        self.is_free(params["name"], [source.details["name"] for source in mine.values()])
+        self.is_free(params["name"], names(mine))
         now, number = self.account.clock(), self.account.new_id()
         more = {"dataSourceId": number, "status": "AVAILABLE", "createdAt": now, "updatedAt": now}
         self.sources[number] = Resource(**{"dataDeletionPolicy": "DELETE", **params}, **more)
@@ -165,8 +159,7 @@ class Agent(Part):
             return TOO_NEW[0]
         storage, serverless = base["storageConfiguration"], self.account.serverless
         if storage["type"] == "S3_VECTORS":
-            index = self._vector_index(base)
-            return self._wrong_dimension(base, index["dimension"]) if index else TOO_NEW[0]
+            return "" if self._vector_index(base) else TOO_NEW[0]
         store = storage["opensearchServerlessConfiguration"]
         number, index_name = store["collectionArn"].rpartition("/")[2], store["vectorIndexName"]
         collection = serverless.collections.get(number)
@@ -181,13 +174,7 @@ class Agent(Part):
         mapping = serverless.indexes[number][index_name]["mappings"]["properties"].get(vector, {})
         if (mapping.get("type"), mapping.get("method", {}).get("engine")) != ("knn_vector", "faiss"):
             return f"{INVALID}Field '{vector}' is not knn_vector type of the engine FAISS."
-        return self._wrong_dimension(base, mapping["dimension"])
-
-    def _wrong_dimension(self, base: Params, has: int) -> str:
-        model = base["knowledgeBaseConfiguration"]["vectorKnowledgeBaseConfiguration"]
-        wanted = model["embeddingModelConfiguration"]["bedrockEmbeddingModelConfiguration"]["dimensions"]
-        text = f"{INVALID}Query vector has invalid dimension: {wanted}. Dimension should be: {has}"
-        return "" if has == wanted else text
+        return ""
 
     def _ingest(self, job: Result, source: Result, base: Result) -> None:
         """Index what is in the bucket; here each job finds it new."""
@@ -196,14 +183,13 @@ class Agent(Part):
         files = [key for key in sizes if not key.endswith(_SIDECAR)]
         counts["numberOfDocumentsScanned"] = len(files)
         counts["numberOfMetadataDocumentsScanned"] = len(sizes) - len(files)
-        self._unseen = self.account.empty
+        self._unseen = 1
         for key in files:
-            bad = self.account.bad_documents.get(key)
-            if reason := bad or self._ignored(key, sizes[key], base):
+            if reason := self._ignored(key, sizes[key], base):
                 failed.setdefault(reason, []).append(f"s3://{bucket}/{key}")
             new = not reason
             counts["numberOfNewDocumentsIndexed"] += new
-            counts["numberOfDocumentsFailed"] += bool(bad) or not (new or self.account.rules.meets(9))
+            counts["numberOfDocumentsFailed"] += not (new or self.account.rules.meets(9))
         if failed:
             job["failureReasons"] = [
                 f"Encountered error: Ignored {len(uris)} files as {reason}. [Files: {', '.join(uris)}]. "
@@ -217,6 +203,6 @@ class Agent(Part):
             return "their file format was not supported"
         index = self._vector_index(base)
         hidden = (index or {}).get("metadataConfiguration", {}).get("nonFilterableMetadataKeys", [])
-        if index and "AMAZON_BEDROCK_TEXT" not in hidden and size > _MOST_FILTERABLE:
+        if index and "AMAZON_BEDROCK_TEXT" not in hidden and size > 2048:
             return "Filterable metadata must have at most 2048 bytes"
         return ""

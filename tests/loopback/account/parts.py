@@ -45,10 +45,9 @@ class Part:
         return {"tags": self.found(self.account.tags, arn, "Resource {} could not be found.")}
 
     def page(self, items: list[Any], params: Params) -> tuple[list[Any], Result]:
-        """The items that `nextToken` and `maxResults` ask for, and the token of the next page."""
-        start = int(params.get("nextToken", "page-0").removeprefix("page-"))
-        end = start + min(params.get("maxResults") or 1000, self.account.page_size)
-        return items[start:end], {"nextToken": f"page-{end}"} if end < len(items) else {}
+        """The item that `nextToken` asks for, since every page has one, and the token of the next."""
+        start = int(params.get("nextToken", 0))
+        return items[start : start + 1], {"nextToken": str(start + 1)} if start + 1 < len(items) else {}
 
 
 class Resource:
@@ -81,3 +80,8 @@ def looked_at(store: dict[str, Resource]) -> list[Result]:
     for resource in list(store.values()):
         resource.look()
     return [resource.details for resource in store.values()]
+
+
+def names(store: dict[str, Resource]) -> list[str]:
+    """Of all in `store`."""
+    return [resource.details["name"] for resource in store.values()]

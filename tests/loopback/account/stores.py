@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tests.loopback.account.beside import linked
-from tests.loopback.account.parts import Part, Refusal, Resource, looked_at
+from tests.loopback.account.parts import Part, Refusal, Resource, looked_at, names
 from tests.loopback.answers import Params, Raw, Result
 
 _LINKED = "role/aws-service-role/observability.aoss.amazonaws.com/AWSServiceRoleForAmazonOpenSearchServerless"
-_NEEDS = {"encryption": "AWSOwnedKey", "network": "AllowFromPublic", "data": "Principal"}
 
 
 @dataclass
@@ -20,19 +19,10 @@ class Serverless(Part):
     collections: dict[str, Resource] = field(default_factory=dict)
     indexes: dict[str, dict[str, Result]] = field(default_factory=dict)
 
-    def left(self) -> dict[str, list[str]]:
-        """Collections, their indexes, and the three kinds of policy."""
-        held = {f"{kind} policies": [name for found, name in self.policies if found == kind] for kind in _NEEDS}
-        held["collections"] = [found.details["name"] for found in self.collections.values()]
-        held["opensearch indexes"] = [name for names in self.indexes.values() for name in names]
-        return held
-
     def create_security_policy(self, params: Params) -> Result:
         kind, now = params["type"], self._now()
         self.is_free(params["name"], [name for found, name in self.policies if found == kind])
         policy = {"description": "", **params, "policy": json.loads(params["policy"])}
-        if isinstance(policy["policy"], dict) != (kind == "encryption") or _NEEDS[kind] not in params["policy"]:
-            raise Refusal("ValidationException", f"Policy json is invalid: an object or {_NEEDS[kind]} is missing")
         policy |= {"policyVersion": self.account.new_id(20), "createdDate": now, "lastModifiedDate": now}
         self.policies[kind, params["name"]] = policy | {"forbidden": self.account.forbidden}
         return self.get_security_policy(params)
@@ -52,7 +42,7 @@ class Serverless(Part):
 
     def create_collection(self, params: Params) -> Result:
         account, name, now = self.account, params["name"], self._now()
-        self.is_free(name, self.left()["collections"])
+        self.is_free(name, names(self.collections))
         role = f"arn:aws:iam::{account.account_id}:{_LINKED}"
         account.refuses(11, not linked(), user=account.caller, role=role)
         if not self._covered("encryption", f"collection/{name}"):
@@ -138,10 +128,6 @@ class OpenSearch(Part):
         name, body = params["path"], json.loads(params["body"])
         if refused := self._refused("aoss:CreateIndex", params):
             return refused
-        if name in indexes:
-            return _failed(400, "resource_already_exists_exception")
-        if not body.get("settings", {}).get("index.knn"):
-            return _failed(400, "mapper_parsing_exception")
         indexes[name] = body
         return Raw(json.dumps({"acknowledged": True, "shards_acknowledged": True, "index": name}))
 
@@ -170,12 +156,6 @@ class Vectors(Part):
 
     missing = "NotFoundException"
     held: dict[str, Result] = field(default_factory=dict)
-
-    def left(self) -> dict[str, list[str]]:
-        """Buckets and indexes."""
-        names = [arn.partition(":bucket/")[2] for arn in self.held]
-        indexes = [name for name in names if "/" in name]
-        return {"vector buckets": [name for name in names if name not in indexes], "vector indexes": indexes}
 
     def create_vector_bucket(self, params: Params) -> Result:
         arn = self._arn(params)
@@ -220,12 +200,7 @@ class Guardrails(Part):
 
     made: dict[str, Result] = field(default_factory=dict)
 
-    def left(self) -> dict[str, list[str]]:
-        """Their names."""
-        return {"guardrails": [one["name"] for one in self.made.values()]}
-
     def create_guardrail(self, params: Params) -> Result:
-        self.is_free(params["name"], self.left()["guardrails"])
         number, now = self.account.new_id(20)[:12], self.account.clock()
         arn = self.account.arn("bedrock", f"guardrail/{number}")
         known = {"id": number, "arn": arn, "name": params["name"], "status": "READY", "version": "DRAFT"}

@@ -7,15 +7,14 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import boto3
 from moto.core.request import Request
 from moto.moto_api._internal import mock_random
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.s3.models import s3_backends
+from moto.moto_server.werkzeug_app import create_backend_app
 
 from helpers.replay.index import open_index
 from helpers.settings import ROOT, settings
@@ -27,8 +26,7 @@ from tests.loopback.rules import RuleBook
 from tests.loopback.service import Service
 
 BOUNDARY = "claude-workshop-boundary"  # which an administrator made
-OTHERS = "999988887777"  # the account of somebody else
-_moto = DomainDispatcherApplication(create_backend_app)
+_moto = cache(create_backend_app)  # one for each service
 _ONE = threading.Lock()  # moto takes one request at a time
 
 
@@ -53,9 +51,10 @@ class Together:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def client(self, service: str, **more: Any) -> Any:
-        """A boto3 client of `service`; `more` goes to `Session.client`."""
-        return _session(*self.key, self.account.region).client(service, endpoint_url=self.service.url, **more)
+    def client(self, service: str) -> Any:
+        """A boto3 client of `service`."""
+        session = boto3.Session(*self.key, region_name=self.account.region)
+        return session.client(service, endpoint_url=self.service.url)
 
     def left(self) -> dict[str, list[str]]:
         """All that is still held, by kind; empty when nothing is. No call is made for it."""
@@ -65,11 +64,6 @@ class Together:
             "policies": [name for name in _policies().values() if name != BOUNDARY],
         }
         return self.account.left() | {kind: sorted(names) for kind, names in held.items() if names}
-
-
-@lru_cache
-def _session(key: str, secret: str, region: str) -> boto3.Session:
-    return boto3.Session(key, secret, region_name=region)  # kept: it reads each service model once
 
 
 @contextlib.contextmanager
@@ -94,22 +88,17 @@ def together(account: Account, *faults: On, off: Iterable[int] = (), edition: st
     os.environ.pop("MOTO_ACCOUNT_ID")
 
 
-def take_bucket(name: str) -> None:
-    """Give this bucket name to another account, so that CreateBucket answers BucketAlreadyExists."""
-    s3_backends[OTHERS]["aws"].create_bucket(name, "us-east-1")
-
-
 def _policies() -> dict[str, str]:
     found = iam().list_policies(None, 1000, False, "/", "Local")[0]
     return {policy.arn: policy.name for policy in found}
 
 
-def asked(operation: str, params: dict[str, Any], request: Request) -> Raw:
+def asked(service: str, operation: str, params: dict[str, Any], request: Request) -> Raw:
     """The answer of moto to a request to S3, IAM or STS, corrected where it differs from the service's."""
     _check(operation, params)
     with _ONE:
         again = request.environ | {"wsgi.input": io.BytesIO(request.get_data())}
-        answer = Raw.from_app(_moto, again, buffered=True)
+        answer = Raw.from_app(_moto(service), again, buffered=True)
     if operation == "CreateBucket" and answer.status_code == 200:  # moto gives it no tags
         tags = params.get("CreateBucketConfiguration", {}).get("Tags", [])
         s3().put_bucket_tagging(params["Bucket"], {tag["Key"]: tag["Value"] for tag in tags})
