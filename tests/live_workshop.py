@@ -1,5 +1,6 @@
 """A learner who builds and cleans up a knowledge base, live, in an account that keeps state."""
 
+import gc
 import re
 import shutil
 from collections import Counter
@@ -139,5 +140,6 @@ class Workshop:
 @contextmanager
 def workshop(folder, store="opensearch", *faults, off=(), **account):
     account = Account(**{"polls": 1, "clock": lambda: datetime.now(UTC), **account})
+    gc.freeze()  # so that nobody looks again and again through what all tests have loaded
     with together(account, *faults, off=off) as service:
         yield Workshop(service, folder, store)
