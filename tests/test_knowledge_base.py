@@ -28,14 +28,14 @@ def test_a_build_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(store, 
         before, steps = len(one.calls()), []
         one.account.ids = 0  # the next thing gets the id that it had before
         # Each run goes on where the one before was killed, when the next call was answered and the answer not read.
-        while step := one.run(BUILD, cut=["after", steps]).cut:
+        while step := one.run(BUILD, cut=steps).cut:
             steps.append(step)
         assert one.made(since=before) == once and one.left().keys() == there.keys()
         one.cleans()
         made = [number for number, step in enumerate(steps) if step.startswith(MAKES)]
-        for number in made[::3]:  # one that was killed before it made the next thing is removed as it is
+        for number in made[::-3]:  # one that was killed while something was made is removed as it is
             one.account.ids = 0
-            assert one.run(BUILD, cut=["before", steps[:number]]).cut == steps[number]
+            assert one.run(BUILD, cut=steps[:number]).cut == steps[number]
             one.cleans()
 
 
@@ -44,7 +44,7 @@ def test_a_killed_clean_up_leaves_nothing_after_the_next(store, tmp_path):
     with workshop(tmp_path, store) as one:
         one.works(BUILD)
         steps = 0
-        while one.run(CLEAN, cut=["after", []]).cut:  # each removes one thing more
+        while one.run(CLEAN, cut=[]).cut:  # each removes one thing more
             steps += 1
         assert steps > 5 and one.left() == {} and not one.state.exists()
 
