@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from helpers import batch, clients
 from helpers.language import WorkshopError
 from tests.loopback import On, Reply
-from tests.loopback.faults import refused, slow
+from tests.loopback.faults import quota, refused, slow
 
 
 class Ask:
@@ -42,10 +42,13 @@ def test_results_come_in_order_and_no_more_in_flight_than_allowed():
         batch.run(ask, range(3), results, at_most=0)
 
 
-def test_where_the_service_throttles_a_fifth_every_result_arrives_once(live, monkeypatch):
+@pytest.mark.parametrize(
+    "throttled", [On(refused("too many requests"), probability=0.2), On(quota(rate=100, burst=5))], ids=["", "a quota"]
+)
+def test_where_the_service_throttles_every_result_arrives_once(throttled, live, monkeypatch):
     real = time.sleep  # back-offs at a hundredth of their length: their order stays, and the test does not wait
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: real(seconds / 100))
-    turns, throttled = [{"role": "user", "content": [{"text": "?"}]}], On(refused("too many requests"), probability=0.2)
+    turns = [{"role": "user", "content": [{"text": "?"}]}]
     with live({"bedrock-runtime.Converse": Reply("Yes.")}, throttled, On(slow(0.005))) as service:
         converse = clients.client("bedrock-runtime").converse
         results = batch.Results()

@@ -9,7 +9,7 @@ import pytest
 from helpers import checks, workshop
 from helpers.settings import ROOT
 from tests.loopback import On, ServiceError
-from tests.loopback.faults import refused
+from tests.loopback.faults import garbled, refused
 
 ACCOUNT = "987654321098"
 LISTS = ("bedrock.ListFoundationModels", "bedrock.ListInferenceProfiles")
@@ -67,6 +67,8 @@ def test_without_credentials_nothing_else_is_asked(live):
     with live(ANSWERS, On(refused("expired"))) as service:
         assert "aws sso login" in checks.live()[-1].to_do
     assert [call.operation for call in service.calls] == ["GetCallerIdentity"]
+    with live(ANSWERS, On(garbled('<html xmlns="http://www.w3.org/1999/xhtml"></html>'), "GetCallerIdentity")):
+        assert "sign-in page of your network" in checks.live()[-1].to_do
 
 
 def test_offline_rows_are_ok_here_and_name_what_is_not(change, monkeypatch, tmp_path):

@@ -3,9 +3,15 @@
 import json
 import time
 from itertools import cycle
+from unittest.mock import Mock
+
+import pytest
+from botocore.exceptions import ClientError
 
 from helpers import knowledge_base
-from helpers.knowledge_base.names import Names, document
+from helpers.knowledge_base import kinds
+from helpers.knowledge_base.names import Names, State, claim, document
+from helpers.workshop import start
 from tests.live_workshop import BUILD, CLEAN, ID, LETTERS, MAKES, both_stores, workshop
 from tests.loopback import On
 from tests.loopback.faults import Faults, dropped
@@ -264,3 +270,22 @@ def test_services_that_cannot_be_reached_do_not_stop_the_rest(tmp_path):
         assert {left[kind] for kind in left.keys() - down} == {"none"} and one.state.exists()
         server.faults = Faults(())
         one.cleans()
+
+
+def test_an_object_that_may_not_be_deleted_is_told_and_not_waited_for(monkeypatch):
+    refused = {"Errors": [{"Key": "a", "Code": "AccessDenied", "Message": "no s3:DeleteObjectVersion"}]}
+    bucket = Mock(object_versions=Mock(delete=Mock(return_value=[{}, refused])))
+    monkeypatch.setattr(kinds, "session", lambda: Mock(resource=lambda _: Mock(Bucket=lambda _: bucket)))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        kinds.KINDS["bucket"][1](kinds.Thing("bucket", "b", "b", ""))
+    assert not bucket.delete.called
+
+
+@pytest.mark.parametrize("disk", [{}, {"side_effect": PermissionError}], ids=["", "without hard links"])
+def test_of_two_that_claim_workshop_json_the_first_one_is_taken_up_by_both(disk, change, monkeypatch):
+    change(mode="live")
+    start("lesson")
+    if disk:
+        monkeypatch.setattr("os.link", Mock(**disk))
+    ids = [claim(State(id=own, account="1", region="us-east-1", store="s3vectors")).id for own in ("aaaa", "bbbb")]
+    assert ids == ["aaaa", "aaaa"]

@@ -236,3 +236,10 @@ def test_a_recording_or_notebook_that_is_not_written_to_its_end_leaves_the_old_f
         attempt(small.with_suffix(suffix))  # a control
         assert held(small) != before
         before = held(small)
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/zh"])
+def test_a_solution_is_not_recorded_over_its_lesson(folder, capsys):
+    with pytest.raises(SystemExit):
+        record.main([f"{folder}/solutions/04_financial_rag.ipynb"])
+    assert "no recording of its own" in capsys.readouterr().err
