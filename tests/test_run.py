@@ -45,6 +45,15 @@ def test_a_notebook_that_fails_says_after_how_many_cells(tmp_path):
     assert outcome.cells == 2 and outcome.error == "ZeroDivisionError: division by zero"
 
 
+def test_without_the_loopback_interface_it_says_so_at_once(tmp_path):
+    namespace = ["unshare", "--user", "--map-root-user", "--net"]
+    if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this system gives no namespace")
+    command = [*namespace, sys.executable, "-m", "tools.run", str(notebook(tmp_path / "x.ipynb", "1"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "loopback interface" in done.stderr
+
+
 # The environment, made by a Python that only notes what it is asked
 
 

@@ -29,8 +29,7 @@ def main() -> None:
         sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
         for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium", "fonts-noto-cjk"]):
             subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", *command])
-    if not find():
-        print(REASON)
+    print(find() or REASON)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ def main(letters: Path = LETTERS) -> str | None:
             return f"{target.name}: {url} gave no whole answer ({error}). Are you online?"
         if wrong := problem(entry, content):
             return f"{target.name}: the file from {url} {wrong}; it was not kept."
-        target.write_bytes(content)
+        (part := target.with_suffix(".part")).write_bytes(content)
+        part.replace(target)
         print(f"{target.name}: downloaded")
-    return None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Executed copies and HTML pages go under build/; with --in-place the stored outpu
 import argparse
 import os
 import re
+import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,7 @@ from tools.notebooks import FOLDER, Outcome, all_notebooks, both, edition_of, en
 
 BUILD = ROOT / "build"
 AT_ONCE = min(4, os.cpu_count() or 1)  # notebooks; a kernel takes up to half a gigabyte
-# nbconvert's page shows code inside a Markdown output in a proportional font, JupyterLab does not. Long lines wrap,
-# those of an output between words.
+# As in JupyterLab: a code font for code inside a Markdown output. Long lines wrap, those of an output between words.
 STYLE = (
     "<style>.jp-RenderedMarkdown pre { font-family: var(--jp-code-font-family) }"
     " .jp-InputArea .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere }"
@@ -48,6 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [path.resolve() for path in options.notebooks] or both(all_notebooks)
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"there is no {', '.join(missing)}")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        sys.exit(f"Notebooks need the loopback interface to talk to their kernels: {error}. Try: ip link set lo up")
     # Away from the main thread nbclient leaves Ctrl-C to us; a kernel ends by itself when its parent is gone.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, paths, options.in_place)
