@@ -69,7 +69,7 @@ server-test: ## lesson 04 against a real llama-server; builds it the first time 
 	$(DEV)
 	@$(BIN)/python -m tools.server_test
 
-bench: ## speed of a batch, as ratios within one run
+bench: ## speed, as ratios within one run
 	$(DEV)
 	@$(BIN)/python -m tools.bench
 

@@ -45,7 +45,7 @@ def client(mode: str, **env: str) -> Any:
 def service(*faults: On) -> Iterator[tuple[Any, Counter[str]]]:
     """A live client of a service in a process of its own, and, at the end, how the service's calls came out."""
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_serve, args=(there, faults))
+    process = multiprocessing.get_context("fork").Process(target=_serve, args=(there, faults), daemon=True)
     process.start()
     outcomes = Counter[str]()
     yield client("live", AWS_ENDPOINT_URL=here.recv(), **KEYS), outcomes

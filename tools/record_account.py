@@ -45,18 +45,15 @@ def main() -> None:
                 keep(fresh, RECORDINGS / edition / f"{lesson}.{store}.json")
 
 
-def run(store: str, folder: Path, edition: str = "", before: str = "") -> tuple[list[Outcome], dict, set[int]]:
-    """Both lessons live and recorded, one after the other; what the account holds then, and the rules that were met.
-
-    `before` is code that their kernels run first.
-    """
+def run(store: str, folder: Path, edition: str = "") -> tuple[list[Outcome], dict, set[int]]:
+    """Both lessons live and recorded, one after the other; what the account holds then, and the rules that were met."""
     with together(Account(polls=2, forbidden=1, not_ready=[TOO_NEW[0]]), edition=edition) as service:
         own = {"store": store, "id": RECORDED_ID, "agree": True}
         own |= {"recordings_dir": folder, "state_file": folder / "workshop.json"}
         env = environment("live", **own) | service.environment()
         # Nothing takes time there, so nobody waits.
-        before += "\nfrom helpers.knowledge_base import waiting; waiting.EVERY = 0.0"
-        before += "\nfrom tools import recorder; recorder.install()"
+        before = "from helpers.knowledge_base import waiting; waiting.EVERY = 0.0\n"
+        before += "from tools import recorder; recorder.install()"
         outcomes = [execute(FOLDER / edition / f"{lesson}.ipynb", env, preamble=before) for lesson in LESSONS]
         return outcomes, service.left(), service.account.rules.met
 
