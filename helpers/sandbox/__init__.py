@@ -4,16 +4,13 @@ Everywhere: a fresh interpreter in a scratch folder, none of your variables, lim
 audit hook that refuses networks, processes, C code, and files outside the folder; but for Windows, the system's limits
 on memory and file sizes (macOS: not on memory). Linux adds the kernel's own walls, which bind native code too, each
 where it is permitted: Landlock (files, programs), seccomp (processes, networks), and namespaces with a disk of 64 MB.
-
-`Run.guards` says what was on. What stays open stands in README, SECURITY: above all, code that attacks on purpose can
-undo an audit hook.
+`Run.guards` says what was on; what stays open stands in README, SECURITY.
 """
 
 import functools
 import json
 import os
-import re
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
@@ -21,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, call
 from typing import Any
 
 import numpy as np
-from markdown_it import MarkdownIt
 from numpy.typing import NDArray
 
 from helpers.language import WorkshopError, say
@@ -38,34 +35,17 @@ do rm -rf "$0" && exit; chmod -R u+rwx "$0"; sleep 0.1; done"""
 
 class _Arrays(dict[str, NDArray[Any]]):
     def __missing__(self, name: str) -> NDArray[Any]:
-        raise WorkshopError(
-            "The model's program left no {name!r}. Next: ask again for it by name, or take another model.", name=name
-        )
+        raise WorkshopError("The program left no {name!r}: ask for it by name, or take another model.", name=name)
 
 
 @dataclass(frozen=True)
 class Run:
-    """How the code ended ("ok", or a line that says why not), its text, the arrays of `results`, what guarded it."""
+    """How the code ended ("ok", or why not, in a line), what it printed, the arrays of `results`, what guarded it."""
 
     ended: str
     stdout: str = ""
-    stderr: str = ""
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=_Arrays)
     guards: tuple[str, ...] = ()
-
-
-def program(markdown: str) -> str:
-    """Return the Python code blocks of a model's answer, joined; WorkshopError if there is none, or one is cut."""
-    # Without HTML and indented code, fences inside <details> and behind deep indents are found as well.
-    parser = MarkdownIt("commonmark", {"html": False}).disable("code")
-    fences = [token for token in parser.parse(markdown.rstrip("\r\n") + "\n") if token.type == "fence"]
-    marked = [fence for fence in fences if re.match(r"\W*py(thon)?3?\b", fence.info, re.IGNORECASE)]
-    blocks = marked or [fence for fence in fences if not fence.info.strip()]
-    if not blocks:
-        raise WorkshopError("The answer has no Python code block: ask for the program in one.")
-    if any(fence.map and fence.content.count("\n") != fence.map[1] - fence.map[0] - 2 for fence in blocks):
-        raise WorkshopError("The answer stops inside a code block: get the rest of it first.")
-    return "\n".join(block.content for block in blocks)
 
 
 def run(code: str, checks: str = "", *, timeout: float = 20.0) -> Run:
@@ -75,39 +55,36 @@ def run(code: str, checks: str = "", *, timeout: float = 20.0) -> Run:
     or lists of numbers or text in the dict `results` come back. `timeout`: seconds, for both together.
     """
     job, ended, arrays = json.dumps([code, checks, MEMORY]).encode(), "", _Arrays()
-    temporary: Any = functools.partial(tempfile.TemporaryFile, buffering=0)
     try:
-        with temporary() as report, temporary() as out, temporary() as err:
+        with tempfile.TemporaryFile(buffering=0) as report, tempfile.TemporaryFile(buffering=0) as out:
             report.write(job)
             report.seek(0)  # the child reads its job from its stdin, and writes the report behind it
-            with _child(stdin=report, stdout=out, stderr=err) as (process, folder):
+            with _child(stdin=report, stdout=out, stderr=out) as (process, folder):
                 deadline = time.monotonic() + timeout
                 while process.poll() is None and not ended:
                     if time.monotonic() > deadline:
                         ended = say("stopped at its time limit, {seconds:g} s", seconds=timeout)
-                    elif max(os.fstat(file.fileno()).st_size for file in (out, err)) > OUTPUT:
+                    elif os.fstat(out.fileno()).st_size > OUTPUT:
                         ended = say("printed more than {size} kB", size=OUTPUT // 1000)
                     elif _used(folder) > DISK:
                         ended = say("left more than {size} MB or 1,000 files", size=DISK // 10**6)
                     time.sleep(0.02)
             report.seek(len(job))
-            guards, _, told = report.read(1 << 24).partition(b"\n")
-            stdout, stderr = ((file.seek(0) or file.read(OUTPUT)).decode(errors="replace") for file in (out, err))
+            guards, _, told = report.read(1 << 24).decode(errors="replace").partition("\n")
+            _, printed = out.seek(0), out.read(OUTPUT).decode(errors="replace")
     except OSError as error:
         return Run(say("could not be started: {error}", error=error))
     try:  # the code could have written a report of its own: JSON does no harm, and half a character is replaced
         if not ended:
-            clean = json.dumps(json.loads(told), ensure_ascii=False).encode(errors="replace")
-            ended, results = json.loads(clean)
+            ended, results = json.loads(json.dumps(json.loads(told), ensure_ascii=False).encode(errors="replace"))
             arrays.update({name: np.array(value) for name, value in results.items()})
     except Exception:
         ended = say("its process ended before its last line (exit status {status})", status=process.returncode)
-    names = filter(None, guards.decode(errors="replace").split(", "))
-    return Run(ended, stdout, stderr, arrays, tuple(map(say, names)))
+    return Run(ended, printed, arrays, tuple(map(say, filter(None, guards.split(", ")))))
 
 
 @contextmanager
-def _child(**streams: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _child(**streams: Any) -> Iterator[tuple[Popen[bytes], str]]:
     """Start the child in a scratch folder; both are gone at the end, also if this process is killed."""
     env = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     env |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -115,10 +92,8 @@ def _child(**streams: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         env |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), folder) | {"MPLBACKEND": "Agg"}
         command = [*_namespaces(), sys.executable, "-I", "-B", "-u", "-X", "utf8", str(CHILD), folder]
         waiting = ("sh", "-c", CARETAKER, folder) if os.name == "posix" else (sys.executable, "-c", "input()")
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with ExitStack() as after, subprocess.Popen(waiting, start_new_session=True, **pipes) as caretaker:
-            process = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
-            after.callback(process.wait)
+        with ExitStack() as after, Popen(waiting, stdin=PIPE, stderr=DEVNULL, start_new_session=True) as caretaker:
+            process = after.enter_context(Popen(command, cwd=folder, env=env, start_new_session=True, **streams))
             after.callback(process.kill)  # after the caretaker: until then nobody else can get this number
             os.write(caretaker.stdin.fileno(), str(process.pid).encode())  # type: ignore[union-attr]
             yield process, folder
@@ -139,7 +114,4 @@ def _used(folder: str) -> int:
 def _namespaces() -> tuple[str, ...]:
     """Return the command that gives a process its own network, processes and mounts; () if it is not permitted."""
     command = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--ipc", "--mount", "--fork", "--kill-child")
-    with suppress(OSError):
-        if subprocess.run([*command, "true"], capture_output=True).returncode == 0:
-            return command
-    return ()
+    return command if shutil.which("unshare") and call([*command, "true"], stderr=DEVNULL) == 0 else ()
