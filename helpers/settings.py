@@ -46,7 +46,7 @@ def _refuse_unknown(names: set[str]) -> None:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             told = [say("There is no setting {name}.", name=name), *(say("Did you mean {name}?", name=x) for x in near)]
-            whole = " ".join([*told, say("All settings are in .env.example.")])
+            whole = " ".join([*told, say(".env.example has every one that a learner needs.")])
             raise WorkshopError(whole)
 
 

@@ -1,4 +1,4 @@
-"""Can this server answer the lessons? Four short prompts, of which `helpers.checks` makes a row each."""
+"""Can this server answer the lessons? Four prompts, one of them long, of which `helpers.checks` makes a row each."""
 
 import re
 from functools import partial
