@@ -82,7 +82,7 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
         recorded(entry("bedrock-runtime.Converse", asked("Hello", **rules), said("-"))).converse(**asked("Hello"))
 
 
-@pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"entries": [{"call": "a.B"}]}'])
+@pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"date": "today"}', '{"entries": [{"call": "a.B"}]}'])
 def test_a_broken_file_is_one_clear_error(text, tmp_path, change):
     change(recordings_dir=tmp_path)
     (tmp_path / "lesson.json").write_text(text)
