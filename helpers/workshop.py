@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
+import boto3
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
@@ -28,8 +29,9 @@ def start(name: str, variant: str = "") -> None:
     settings.cache_clear()  # .env may have been corrected, and each edition has its own documents
     mode = MODES[settings().mode](f"{name}.{variant}" if variant else name)
     replay.choose(mode)
+    boto3.DEFAULT_SESSION = None  # a plain boto3.client(...) of the next cell does not ask who answered before
     if mode.offline:  # live, a region may still be missing
-        clients.session()  # a plain boto3.client(...) of the next cell is to ask this one
+        clients.session()
     if (shell := get_ipython()) is not None:
         from helpers import explain
 
