@@ -11,7 +11,7 @@ import boto3
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
-from helpers import clients, language, replay
+from helpers import clients, explain, language, replay
 from helpers.language import WorkshopError, say
 from helpers.settings import settings
 
@@ -33,8 +33,6 @@ def start(name: str, variant: str = "") -> None:
     if mode.offline:  # live, a region may still be missing
         clients.session()
     if (shell := get_ipython()) is not None:
-        from helpers import explain
-
         shell.set_custom_exc((Exception,), explain.show)
     print(mode)
 
