@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError, NoCredentialsError
 from IPython.display import ProgressBar
 
+from helpers.explain import explain
 from helpers.language import WorkshopError, say
 
 _SAME_FOR_ALL = ("AccessDenied", "ResourceNotFound", "ExpiredToken", "UnrecognizedClient", "InvalidSignature")
@@ -95,8 +96,6 @@ def _ends_all(error: BaseException) -> bool:
 
 
 def _report(wanted: list[Any], results: Results) -> None:
-    from helpers.explain import explain  # only here: importing helpers stays light
-
     done, every = sum(item in results for item in wanted), len(wanted)
     if done < every:
         print(say("{done} of {all} are done. Run the cell again: it asks for the rest only.", done=done, all=every))

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from helpers import clients, models, retrieval
 from helpers.explain import explain
 from helpers.language import N_, WorkshopError, say
+from helpers.replay.index import open_index
 from helpers.settings import ROOT, settings
 
 
@@ -85,8 +86,6 @@ def _packages() -> tuple[str, str]:
 
 
 def _documents() -> tuple[str, str]:
-    from helpers.replay.index import open_index
-
     try:
         index = open_index(settings().letters_dir)
     except WorkshopError as error:

@@ -10,7 +10,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
-from botocore.exceptions import BotoCoreError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
 from helpers import replay
@@ -117,10 +117,6 @@ def region() -> str:
     if replay.active().offline:
         return REPLAY_REGION
     named = settings().region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    try:
-        named = named or botocore.session.Session().get_config_variable("region")
-    except BotoCoreError as error:
-        raise WorkshopError("{error} Correct AWS_PROFILE or ~/.aws/config.", error=error) from error
-    if not named:
+    if not (named := named or botocore.session.Session().get_config_variable("region")):
         raise WorkshopError("No AWS region is set. Put WORKSHOP_REGION=us-east-1 (or your region) into .env.")
     return str(named)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
+import boto3
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
-from helpers import language, replay
+from helpers import clients, explain, language, replay
 from helpers.language import WorkshopError, say
 from helpers.settings import settings
 
@@ -24,15 +25,14 @@ def start(name: str, variant: str = "") -> None:
     A lesson whose calls depend on a setting has one recording for each `variant` of it. "zh/" before the name is the
     Chinese edition: its words, its documents, its recordings.
     """
-    edition = name.rpartition("/")[0]
-    if edition != language.chosen():
-        language.choose(edition)
-        settings.cache_clear()  # the documents are others
+    language.choose(name.rpartition("/")[0])
+    settings.cache_clear()  # .env may have been corrected, and each edition has its own documents
     mode = MODES[settings().mode](f"{name}.{variant}" if variant else name)
     replay.choose(mode)
+    boto3.DEFAULT_SESSION = None  # a plain boto3.client(...) of the next cell does not ask who answered before
+    if mode.offline:  # live, a region may still be missing
+        clients.session()
     if (shell := get_ipython()) is not None:
-        from helpers import explain
-
         shell.set_custom_exc((Exception,), explain.show)
     print(mode)
 

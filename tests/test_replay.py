@@ -8,9 +8,7 @@ import pytest
 from botocore.exceptions import ParamValidationError
 
 from helpers import clients, replay, workshop
-from helpers.language import WorkshopError
 from helpers.replay.recording import RecordingMissing, request_of
-from helpers.settings import settings
 
 
 def asked(text, **more):
@@ -40,7 +38,7 @@ def recorded(tmp_path, change):
         change(recordings_dir=tmp_path)
         store(tmp_path / "lesson.json", *entries)
         workshop.start("lesson")
-        return clients.client("bedrock-runtime")
+        return boto3.client("bedrock-runtime")  # the first client after the set-up is a cell's own
 
     return start
 
@@ -56,7 +54,7 @@ def test_replay_needs_nothing_of_the_machine_opens_no_socket_and_says_what_is_es
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("replay opened a connection"))
     runtime = recorded(entry("bedrock-runtime.Converse", asked("hello"), said("hi"), estimated=["usage"]))
     assert "1 from a Claude model outside Amazon Bedrock" in capsys.readouterr().out
-    for client in (runtime, boto3.client("bedrock-runtime")):
+    for client in (runtime, clients.client("bedrock-runtime")):
         response = client.converse(**asked("hello"))
         assert response["output"]["message"]["content"] == [{"text": "hi"}] and replay.estimated(response)
     assert clients.client("s3").meta.region_name == "us-east-1"
@@ -84,16 +82,16 @@ def test_a_missing_answer_says_where_it_differs_what_there_is_and_how_to_go_on(r
         recorded(entry("bedrock-runtime.Converse", asked("Hello", **rules), said("-"))).converse(**asked("Hello"))
 
 
-@pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"entries": [{"call": "a.B"}]}'])
+@pytest.mark.parametrize("text", ['{"entries": [', "[1]", '{"date": "today"}', '{"entries": [{"call": "a.B"}]}'])
 def test_a_broken_file_is_one_clear_error(text, tmp_path, change):
     change(recordings_dir=tmp_path)
     (tmp_path / "lesson.json").write_text(text)
-    with pytest.raises(WorkshopError, match=r"lesson\.json is not a recording .*git checkout"):
+    with pytest.raises(workshop.WorkshopError, match=r"lesson\.json is not a recording .*git checkout"):
         workshop.start("lesson")
 
 
 def test_before_the_set_up_cell_there_is_one_clear_error():
-    with pytest.raises(WorkshopError, match="Run the set-up cell first"):
+    with pytest.raises(workshop.WorkshopError, match="Run the set-up cell first"):
         clients.client("s3")
 
 
@@ -101,6 +99,7 @@ def test_before_the_set_up_cell_there_is_one_clear_error():
     ("content", "words"),
     [
         (b"WORKSHOP_MODE=lively\n", "WORKSHOP_MODE is 'lively'"),
+        (b"WORKSHOP_MODE=server\n", "Which model?"),
         (b"", "no setting WORKSHOP_MODELL. Did you mean WORKSHOP_MODEL?"),  # but in the environment
     ],
 )
@@ -108,5 +107,8 @@ def test_what_is_wrong_with_a_setting_is_one_clear_error(content, words, change,
     (tmp_path / ".env").write_bytes(content)
     monkeypatch.delenv("WORKSHOP_MODE")
     change(env_file=tmp_path / ".env", letters_dir="data/letters", **{} if content else {"modell": "x"})
-    with pytest.raises(WorkshopError, match=re.escape(words)):
-        settings()
+    with pytest.raises(workshop.WorkshopError, match=re.escape(words)):
+        workshop.start("lesson")
+    monkeypatch.delenv("WORKSHOP_MODELL", raising=False)
+    (tmp_path / ".env").write_bytes(b"WORKSHOP_MODE=replay\n")
+    workshop.start("lesson")  # what is corrected counts

@@ -160,7 +160,6 @@ def test_a_failure_of_the_server_is_one_message(fault, words, start, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"server_model": ""}, "Which model"),
         ({"server_url": "localhost:11434"}, "No server is at .* an address like"),
         ({"server_url": "http://models.example.com", "server_key": "sk-secret"}, "unencrypted"),
         ({"server_url": "http://127.0.0.1:9"}, r"^http://127\.0\.0\.1:9 was not reached: Could not.* Next: start it"),

@@ -36,7 +36,7 @@ CALLS = {
 def main(work: str) -> None:
     """Run the job on stdin, and write behind it a line with the guards and a line of JSON, [ended, results]."""
     code, checks, memory = json.load(sys.stdin)
-    report = os.fdopen(os.dup(0), "w")
+    report = os.fdopen(os.dup(0), "w", newline="\n")  # on Windows too: the parent cuts there
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     guards = [N_("audit hook")]
     with suppress(ImportError):
