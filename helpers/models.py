@@ -48,12 +48,6 @@ class Model:
         return self.version >= (5,) and not self.served
 
     @property
-    def cache_minimum(self) -> int | None:
-        """Fewest tokens in front of a cache point; None if not known."""
-        found: int | None = FACTS["cache_minimum"].get(self.alias)
-        return found
-
-    @property
     def structured(self) -> bool:
         """Whether `outputConfig.textFormat` (a JSON schema) is offered on Bedrock: not for 4.7, 4.8 and 5.x.
 
@@ -100,7 +94,7 @@ class Model:
             price = say("${asked:.2f} in, ${said:.2f} out a million tokens", asked=asked, said=said)
         if self.end_of_life:
             state = say("{state}, end of life {date}", state=state, date=self.end_of_life)
-        return f"{self.alias} -> {self.id} ({state}; {price})"
+        return say("{alias} -> {id} ({state}; {price})", alias=self.alias, id=self.id, state=state, price=price)
 
 
 def _counts(usage: dict[str, Any]) -> list[int]:

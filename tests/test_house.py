@@ -7,7 +7,7 @@ import sys
 from helpers.settings import ROOT
 
 # Budgets: the house, and mode server beside it. A line more somewhere needs a line less, or a reason.
-LINES, FILES, LONGEST, SANDBOX = 2423, 24, 220, 250
+LINES, FILES, LONGEST, SANDBOX = 2417, 24, 220, 250
 SERVER_LINES, SERVER_FILES = 300, 3
 BESIDE = {"tools": 1800, "tests": 7000}
 # From the ground up: a module may import those that stand before it, inside functions too; so there is no circle.
