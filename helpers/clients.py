@@ -116,7 +116,7 @@ def region() -> str:
     """WORKSHOP_REGION, AWS_REGION, AWS_DEFAULT_REGION, then the AWS profile's; where AWS is not asked, the recorded."""
     if replay.active().offline:
         return REPLAY_REGION
-    named = settings().region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not (named := named or botocore.session.Session().get_config_variable("region")):
+    name = settings().region or os.environ.get("AWS_REGION") or botocore.session.Session().get_config_variable("region")
+    if not name:
         raise WorkshopError("No AWS region is set. Put WORKSHOP_REGION=us-east-1 (or your region) into .env.")
-    return str(named)
+    return str(name)

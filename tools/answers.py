@@ -31,7 +31,7 @@ RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
 API_ANSWERS = ROOT / "tools" / "api_answers"
 PENDING = "[answer pending]"
 WHOLE = "whole"  # a file beside the requests: the run that asked them met no error
-EVERY = "for each in TRY if 'attempt' in globals() else ():\n    attempt(each)"  # all that a lesson offers
+EVERY = "if 'attempt' in globals():\n    for each in TRY:\n        attempt(each)"  # all that a lesson offers
 _READABLE = 50  # answers of the index: more are not written down, since every run computes them anyway
 _STREAMED = 24  # characters in a piece of a streamed answer; the service sends pieces of about this size
 # Token counts where nobody counted: rough, and marked as estimates wherever they are shown.

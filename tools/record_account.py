@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 from helpers.knowledge_base.workshop import RECORDED_ID
@@ -24,7 +25,7 @@ from tools.run import line
 LESSONS = ("03_create_knowledge_base", "99_clean_up")
 STORES = ("opensearch", "s3vectors")
 RECORDINGS: Path = Settings.model_fields["recordings_dir"].default
-DAY = "2026-11-22"
+DAY = date(2026, 11, 22)
 _STEADY = {  # what differs from run to run: moments and request ids in moto's answers, the port of the stand-in
     r"20\d\d-\d\d-\d\d(T|\s)\d\d:\d\d:\d\d(\.\d+)?Z?": f"{DAY}T09:00:00Z",
     r"http://127\.0\.0\.1:\d+/_aoss/\w+": "https://workshopcollection00.us-east-1.aoss.amazonaws.com",

@@ -111,7 +111,7 @@ def save(recording: Recording, path: Path, secrets: tuple[str, ...] = ()) -> Non
     for entry in (entry for entry in entries if "events" in entry["body"]):
         marked = [f"~event {json.dumps(event, ensure_ascii=False)}" for event in entry["body"]["events"]]
         entry["body"] = {"events": marked}
-    head = {"notebook": path.name.partition(".json")[0].removesuffix(".new"), "date": recording.date}
+    head = {"notebook": path.name.partition(".json")[0].removesuffix(".new"), "date": recording.date.isoformat()}
     text = json.dumps({**head, "entries": entries}, ensure_ascii=False, indent=1)
     text = _EVENT.sub(lambda found: json.loads(found[0]).removeprefix("~event "), text)
     beside = path.with_suffix(f".{os.getpid()}.part")

@@ -89,7 +89,7 @@ class Replay(Live):
 
     def today(self) -> date:
         """The day of the recording."""
-        return date.fromisoformat(self.recording.date)
+        return self.recording.date
 
     def sleep(self, seconds: float) -> None:
         """Nothing."""

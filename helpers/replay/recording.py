@@ -45,7 +45,7 @@ class Recording:
         self.by_key: dict[str, list[dict[str, Json]]] = defaultdict(list)
         try:
             stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            self.date = date.fromisoformat(stored.get("date", date.today().isoformat())).isoformat()
+            self.date = date.fromisoformat(stored["date"]) if "date" in stored else date.today()
             for entry in stored.get("entries", []):  # a part that is missing is a KeyError here and not at the call
                 self.add({**entry, "call": entry["call"], "request": entry["request"], "body": entry["body"]})
         except (ValueError, TypeError, KeyError, AttributeError) as error:

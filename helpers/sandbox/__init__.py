@@ -1,10 +1,10 @@
 """Run Python code that a model wrote in a separate, limited process, never in the notebook's kernel.
 
 Everywhere: a fresh interpreter in a scratch folder, none of your variables, limits on time, output and files, and an
-audit hook that refuses networks, processes, C code, and files outside the folder; but for Windows, the system's limits
-on memory and file sizes (macOS: not on memory). Linux adds the kernel's own walls, which bind native code too, each
-where it is permitted: Landlock (files, programs), seccomp (processes, networks), and namespaces with a disk of 64 MB.
-`Run.guards` says what was on; what stays open stands in README, SECURITY.
+audit hook that refuses networks, processes, C code, and files outside; but for Windows, the system's limits on memory
+and file sizes (macOS: not memory). Linux adds the kernel's own walls, which bind native code too, each where permitted:
+Landlock (files, programs), seccomp (processes, networks), namespaces with a disk of 64 MB. `Run.guards` says what was
+on; what stays open stands in README, SECURITY: above all, code that attacks on purpose can undo an audit hook.
 """
 
 import functools
